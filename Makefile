@@ -1,0 +1,67 @@
+# make serve: the demo in a browser. make test: every check. All else is below.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+BIND ?= 127.0.0.1:8000
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+# An install is repeated only when pyproject.toml is newer than its stamp.
+RUN_STAMP := $(VENV)/.installed-run
+TEST_STAMP := $(VENV)/.installed-test
+BENCH_STAMP := $(VENV)/.installed-bench
+
+.DEFAULT_GOAL := help
+.PHONY: help serve test lint format fuzz bench container-test clean
+
+help:
+	@echo "make serve           run the demo app on $(BIND)"
+	@echo "make test            format, lint, types and tests"
+	@echo "make lint            the same without the tests"
+	@echo "make format          rewrite the sources in the house's format"
+	@echo "make fuzz            property tests, many more examples"
+	@echo "make bench           measure beside other servers"
+	@echo "make container-test  build the image and run it (root, Debian)"
+	@echo "make clean           remove the environment and all caches"
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(RUN_STAMP): pyproject.toml | $(BIN)/python
+	$(PIP) --editable .
+	@touch $@
+
+$(TEST_STAMP): pyproject.toml | $(BIN)/python
+	$(PIP) --editable '.[test]'
+	@touch $@ $(RUN_STAMP)
+
+$(BENCH_STAMP): pyproject.toml | $(BIN)/python
+	$(PIP) --editable '.[bench]'
+	@touch $@ $(RUN_STAMP)
+
+serve: $(RUN_STAMP)
+	@echo "Open http://$(BIND)/ in a browser"
+	@$(BIN)/bridgeserve --app-dir examples demo:application --mode threads --bind $(BIND)
+
+test: $(TEST_STAMP)
+	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/check
+
+lint: $(TEST_STAMP)
+	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/check --no-tests
+
+format: $(TEST_STAMP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# The fuzz targets are the property tests with the profile "fuzz".
+fuzz: $(TEST_STAMP)
+	$(BIN)/python -m pytest tests/property --hypothesis-profile=fuzz --timeout=0
+
+bench: $(BENCH_STAMP)
+	$(BIN)/python -m benchmarks
+
+container-test: $(RUN_STAMP)
+	PYTHON="$(CURDIR)/$(BIN)/python" tests/container/check.sh
+
+clean:
+	rm -rf $(VENV) build dist .coverage .coverage.* htmlcov .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find src tests examples scripts -name __pycache__ -type d -prune -exec rm -rf {} +
