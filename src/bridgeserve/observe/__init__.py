@@ -1,0 +1,1 @@
+"""Listeners for finished records: access log and logging set-up."""

@@ -1,0 +1,320 @@
+"""Every option, once: a field of `Settings` is the option, its default, its help and its page in the docs.
+
+Ground: plain frozen data. `sources.py` fills it from the command line, the environment and Python; the
+floors between take the small groups (`Limits`, `Timeouts`, `Admission`) and never the whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import Field, dataclass, field, fields
+from typing import Any, Literal
+
+from bridgeserve.binds import ALLOWED, Bind, parse_bind, tcp_bind
+from bridgeserve.cpus import default_threads
+
+Kind = Literal["text", "path", "int", "float", "flag", "switch", "choice", "bind", "header"]
+GROUPS = ("Application", "Sockets", "Overload", "Limits", "Timeouts", "Logging", "Responses", "Process")
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Sizes in octets (fields: a count) above which a request is refused. body None: no limit."""
+
+    request_line: int = 8190
+    fields: int = 100
+    field_size: int = 8190
+    body: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timeouts:
+    """Seconds, except min_body_rate: octets a second (0: no floor)."""
+
+    header: float = 10.0
+    body: float = 30.0
+    min_body_rate: int = 64
+    write: float = 30.0
+    keep_alive: float = 75.0
+    linger: float = 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Admission:
+    """Requests running at once (None: no limit), requests waiting, and the longest wait in seconds."""
+
+    concurrency: int | None = None
+    queue: int = 1024
+    queue_timeout: float = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """The metadata of one field of `Settings`.
+
+    kind says how a value is read: "flag" is --name/--no-name, "switch" is --name on|off (both become bool),
+    "bind" and "header" may be given many times. `optional` values may be None. `minimum` and `maximum` are
+    inclusive. `default` is the default in words where the value itself says too little.
+    """
+
+    kind: Kind
+    group: str
+    help: str
+    aliases: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
+    minimum: float | None = None
+    maximum: float | None = None
+    optional: bool = False
+    metavar: str = ""
+    default: str = ""
+
+    @property
+    def allowed(self) -> str:
+        """What a value may be, in words."""
+        if self.choices:
+            return ", ".join(self.choices)
+        if self.kind in ("flag", "switch"):
+            return "on, off"
+        if self.kind in ("int", "float"):
+            noun = "a whole number" if self.kind == "int" else "a number"
+            if self.maximum is not None:
+                return f"{noun} from {self.minimum:g} to {self.maximum:.0f}"
+            return f"{noun}, {self.minimum:g} or more" if self.minimum is not None else noun
+        words = {"bind": ALLOWED, "header": "NAME:VALUE", "path": "a path"}
+        return words.get(self.kind, "text")
+
+
+def _option(
+    kind: Kind,
+    group: str,
+    help_: str,
+    value: Any = None,
+    *,
+    make: Callable[[], Any] | None = None,
+    **more: Any,
+) -> Any:
+    """A dataclass field with an `Option` as its metadata; a default of None makes the option optional."""
+    optional = value is None and make is None
+    metadata = {"option": Option(kind=kind, group=group, help=help_, optional=optional, **more)}
+    if make is not None:
+        return field(default_factory=make, metadata=metadata)
+    return field(default=value, metadata=metadata)
+
+
+def _choice(group: str, help_: str, *words: str) -> Any:
+    """A field that takes one of `words`; the first is the default."""
+    return _option("choice", group, help_, words[0], choices=words)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All options with their values.
+
+    Times are seconds, sizes octets. Values are checked by `sources.py`, not here.
+    """
+
+    mode: str = _choice(
+        "Application",
+        "Where the app runs. auto: ASGI inline, WSGI threads.",
+        "auto",
+        "inline",
+        "threads",
+        "processes",
+    )
+    interface: str = _choice("Application", "What the app is. auto looks at it.", "auto", "asgi", "wsgi")
+    factory: bool = _option("flag", "Application", "Call APP without arguments; it returns the app.", False)
+    threads: int = _option(
+        "int",
+        "Application",
+        "Size of the thread pool.",
+        make=default_threads,
+        minimum=1,
+        maximum=4096,
+        default="min(32, CPUs + 4), CPUs as the control group grants them",
+    )
+    root_path: str = _option("text", "Application", "ASGI root_path, WSGI SCRIPT_NAME.", "", metavar="PATH")
+    lifespan: str = _choice(
+        "Application", "Run the ASGI lifespan. auto: when the app supports it.", "auto", "on", "off"
+    )
+    app_dir: str = _option("path", "Application", "Directory put in front of the import path.", ".", metavar="DIR")
+
+    bind: tuple[str, ...] = _option(
+        "bind",
+        "Sockets",
+        "Address to listen at; may be given many times. Port 0 picks a free one and prints it.",
+        ("127.0.0.1:8000",),
+        aliases=("-b",),
+        metavar="ADDR",
+    )
+    host: str | None = _option("text", "Sockets", "Host of the one bind.", metavar="HOST")
+    port: int | None = _option("int", "Sockets", "Port of the one bind.", minimum=0, maximum=65535)
+    uds: str | None = _option("path", "Sockets", "Unix socket of the one bind.", metavar="PATH")
+    fd: int | None = _option("int", "Sockets", "Inherited descriptor of the one bind.", minimum=0)
+    backlog: int = _option(
+        "int", "Sockets", "Connections the system holds before we accept.", 2048, minimum=1, maximum=2**31 - 1
+    )
+    loop: str = _choice("Sockets", "Event loop. auto: uvloop where it is installed.", "auto", "uvloop", "asyncio")
+    http: str = _choice(
+        "Sockets", "auto: the plain reader with h11 behind it. h11: h11 for every request.", "auto", "h11"
+    )
+
+    limit_concurrency: int | None = _option(
+        "int", "Overload", "Requests running at once; idle connections do not count.", minimum=1
+    )
+    limit_queue: int = _option(
+        "int", "Overload", "Requests waiting for a thread; beyond: 503 with Retry-After.", 1024, minimum=0
+    )
+    timeout_queue: float = _option(
+        "float", "Overload", "Longest wait in that queue, in seconds; beyond: 503.", 30.0, minimum=0
+    )
+    limit_connections: int | None = _option(
+        "int", "Overload", "Connections open at once; beyond, none is accepted until one closes.", minimum=1
+    )
+
+    limit_request_line: int = _option(
+        "int", "Limits", "Octets of the request line; beyond: 414.", 8190, minimum=64, maximum=MIB
+    )
+    limit_request_fields: int = _option(
+        "int", "Limits", "Number of header fields; beyond: 431.", 100, minimum=1, maximum=32768
+    )
+    limit_request_field_size: int = _option(
+        "int", "Limits", "Octets of one header field; beyond: 431.", 8190, minimum=64, maximum=MIB
+    )
+    limit_request_body: int | None = _option(
+        "int", "Limits", "Octets of a request body; beyond: 413.", minimum=0, metavar="BYTES"
+    )
+    body_memory: int = _option(
+        "int",
+        "Limits",
+        "A buffered body above this goes to a temporary file.",
+        MIB,
+        minimum=0,
+        metavar="BYTES",
+    )
+    request_buffering: bool = _option(
+        "switch", "Limits", "WSGI: on takes a thread only when the body is complete, off streams it.", True
+    )
+
+    timeout_header: float = _option(
+        "float", "Timeouts", "Time for a whole request head, in seconds.", 10.0, minimum=0.1
+    )
+    timeout_body: float = _option(
+        "float", "Timeouts", "Longest silence inside a request body, in seconds.", 30.0, minimum=0.1
+    )
+    min_body_rate: int = _option(
+        "int",
+        "Timeouts",
+        "Octets a second that a body must bring over its last 10 s, else 408; 0: off.",
+        64,
+        minimum=0,
+    )
+    timeout_write: float = _option(
+        "float", "Timeouts", "Longest stall of a client that does not read, in seconds.", 30.0, minimum=0.1
+    )
+    timeout_keep_alive: float = _option(
+        "float",
+        "Timeouts",
+        "How long an idle connection stays open, in seconds.",
+        75.0,
+        minimum=0,
+        aliases=("--keep-alive",),
+    )
+    timeout_graceful: float = _option(
+        "float",
+        "Timeouts",
+        "Time that busy requests get at a stop, in seconds.",
+        30.0,
+        minimum=0,
+        aliases=("--graceful-timeout", "--timeout-graceful-shutdown"),
+    )
+
+    log_level: str = _option(
+        "choice",
+        "Logging",
+        "Least level that is logged.",
+        "info",
+        choices=("debug", "info", "warning", "error", "critical"),
+    )
+    log_format: str = _choice("Logging", "Form of the log on stderr.", "text", "json")
+    access_log: bool = _option("flag", "Logging", "Write one line per request to stdout.", True)
+    access_log_format: str = _option(
+        "text",
+        "Logging",
+        "default, common, combined, json, or a line of atoms such as '%(h)s %(r)s %(s)s'.",
+        "default",
+        metavar="FMT",
+    )
+
+    header: tuple[str, ...] = _option(
+        "header",
+        "Responses",
+        "Header added to every response; may be given many times.",
+        (),
+        metavar="NAME:VALUE",
+    )
+    server_header: bool = _option("flag", "Responses", "Send Server.", True)
+    date_header: bool = _option("flag", "Responses", "Send Date.", True)
+
+    env_file: str | None = _option(
+        "path", "Process", "File of NAME=VALUE lines put into the environment.", metavar="FILE"
+    )
+    chdir: str | None = _option("path", "Process", "Directory to change to before the app is loaded.", metavar="DIR")
+    pid: str | None = _option("path", "Process", "File that holds the process id while we run.", metavar="FILE")
+
+    @property
+    def limits(self) -> Limits:
+        """What the wire refuses."""
+        return Limits(
+            request_line=self.limit_request_line,
+            fields=self.limit_request_fields,
+            field_size=self.limit_request_field_size,
+            body=self.limit_request_body,
+        )
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """How long a connection may take for each of its states."""
+        return Timeouts(
+            header=self.timeout_header,
+            body=self.timeout_body,
+            min_body_rate=self.min_body_rate,
+            write=self.timeout_write,
+            keep_alive=self.timeout_keep_alive,
+        )
+
+    @property
+    def admission(self) -> Admission:
+        """What is done under overload."""
+        return Admission(concurrency=self.limit_concurrency, queue=self.limit_queue, queue_timeout=self.timeout_queue)
+
+    @property
+    def binds(self) -> tuple[Bind, ...]:
+        """Where to listen: uds, fd, or host and port when one of them is set, else every entry of `bind`.
+
+        Raises ValueError for an entry that is not a bind (never after `sources.py` has checked it).
+        """
+        if self.uds is not None:
+            return (Bind(kind="unix", path=self.uds),)
+        if self.fd is not None:
+            return (Bind(kind="fd", fd=self.fd),)
+        if self.host is not None or self.port is not None:
+            host = "127.0.0.1" if self.host is None else self.host
+            return (tcp_bind(host, 8000 if self.port is None else self.port),)
+        return tuple(parse_bind(text) for text in self.bind)
+
+    @property
+    def extra_headers(self) -> tuple[tuple[bytes, bytes], ...]:
+        """The entries of `header` as (name, value), stripped."""
+        pairs = (entry.partition(":") for entry in self.header)
+        return tuple((name.strip().encode("latin-1"), value.strip().encode("latin-1")) for name, _, value in pairs)
+
+
+def option_of(item: Field[Any]) -> Option:
+    """The `Option` of a field of `Settings`."""
+    option = item.metadata["option"]
+    assert isinstance(option, Option)
+    return option
+
+
+OPTIONS: dict[str, Option] = {item.name: option_of(item) for item in fields(Settings)}
