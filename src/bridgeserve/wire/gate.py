@@ -1,0 +1,251 @@
+"""The gate: a request head is split, checked and refused here, before any reader has a say.
+
+Whatever two readers could read differently is refused: bare CR or LF, obs-fold, control octets,
+white space before a colon, Content-Length beside Transfer-Encoding, two Content-Lengths, two
+Hosts, a Host that is not one, odd targets. The status is in the `WireError`.
+
+The work on the common head is done by bytes methods that run in C: one `translate` that must
+leave nothing (control octets), two `count`s (bare CR, bare LF), one `split`, and per line one
+`partition`, one lookup of the name's spelling and one `strip`.
+"""
+
+from __future__ import annotations
+
+import re
+
+from bridgeserve.settings import Limits
+from bridgeserve.wire.errors import WireError
+from bridgeserve.wire.events import Request
+
+# Every octet a head may hold: HTAB, CR, LF, SP..~ and obs-text (RFC 9110 section 5.5, RFC 9112 section 2.2).
+ALLOWED = bytes([0x09, 0x0A, 0x0D, *range(0x20, 0x7F), *range(0x80, 0x100)])
+TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 section 5.6.2
+DIGITS = re.compile(rb"[0-9]{1,18}")  # RFC 9110 section 8.6; 18 digits stay below 2**63
+HOST = re.compile(  # RFC 9110 section 7.2, RFC 3986 section 3.2.2; userinfo is not allowed
+    rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})*)(?::[0-9]{0,5})?"
+)
+ABSOLUTE = re.compile(rb"(?i:https?)://([^/?]*)(/[^?]*)?(?:\?(.*))?")  # RFC 9112 section 3.2.2
+OTHER_VERSION = re.compile(rb"HTTP/([0-9])\.([0-9])")
+
+KNOWN_METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"TRACE"})
+ORDINARY, HOST_FIELD, LENGTH, CODING, CONNECTION, EXPECT, UPGRADE = range(7)
+_SPECIAL = {
+    b"host": HOST_FIELD,
+    b"content-length": LENGTH,
+    b"transfer-encoding": CODING,
+    b"connection": CONNECTION,
+    b"expect": EXPECT,
+    b"upgrade": UPGRADE,
+}
+
+# From the spelling of a field name to its checked lower-case form and its kind. Bounded in entries and in
+# the length of what is kept, so that a client that invents names cannot fill the memory.
+_NAMES: dict[bytes, tuple[bytes, int]] = {}
+_NAMES_MAX = 2048
+_NAME_KEPT = 64
+
+
+_HOSTS: set[bytes] = set()  # values of Host known to be good; bounded like the names
+_HOSTS_MAX = 256
+_CONNECTION = {b"keep-alive": (True, False), b"close": (False, False), b"upgrade": (True, True)}
+
+
+def _is_host(value: bytes) -> bool:
+    if not HOST.fullmatch(value):
+        return False
+    if len(_HOSTS) < _HOSTS_MAX and len(value) <= _NAME_KEPT:
+        _HOSTS.add(value)
+    return True
+
+
+def head_limit(limits: Limits) -> int:
+    """Octets that an unfinished head may hold: the request line and eight of the largest fields, at least 64 KiB."""
+    return limits.request_line + max(8 * limits.field_size, 65536)
+
+
+def field_name(name: bytes) -> tuple[bytes, int]:
+    """Check a field name that the memo does not know; the lower-case form and its kind.
+
+    :raises WireError: 400 when it is no token (white space before the colon and obs-fold among them).
+    """
+    if not TOKEN.fullmatch(name):
+        raise WireError(400, "bad field name")
+    lower = name.lower()
+    known = (lower, _SPECIAL.get(lower, ORDINARY))
+    if len(_NAMES) < _NAMES_MAX and len(name) <= _NAME_KEPT:
+        _NAMES[name] = known
+    return known
+
+
+def read_head(head: bytes, limits: Limits) -> Request:
+    """Read one head, without the empty line that ends it.
+
+    :param head: request line and fields, separated by CRLF.
+    :returns: the request, with `complete` false when a body is announced.
+    :raises WireError: 400, 405, 413, 414, 417, 431, 501 or 505.
+    """
+    lines = head.split(b"\r\n")
+    ends = len(lines) - 1
+    if head.translate(None, ALLOWED) or head.count(b"\r") != ends or head.count(b"\n") != ends:
+        raise WireError(400, "control octet, bare CR or bare LF in the head")
+    line = lines[0]
+    if len(line) > limits.request_line:
+        raise WireError(414, "request line too long")
+    if ends > limits.fields:
+        raise WireError(431, "too many fields")
+    request = _request_line(line)
+    headers = request.headers
+    append = headers.append
+    known_name = _NAMES.get
+    field_size = limits.field_size
+    if len(head) > field_size and max(map(len, lines[1:]), default=0) > field_size:
+        raise WireError(431, "field too large")
+    special: list[tuple[int, bytes]] = []
+    for line in lines[1:]:
+        name, colon, value = line.partition(b":")
+        known = known_name(name) or field_name(name)
+        if not colon:
+            raise WireError(400, "field without a colon")
+        value = value.strip(b" \t")
+        append((known[0], value))
+        if known[1]:
+            special.append((known[1], value))
+    _semantics(request, special, limits)
+    return request
+
+
+def _request_line(line: bytes) -> Request:
+    """RFC 9112 section 3: method SP request-target SP HTTP-version, single spaces."""
+    parts = line.split(b" ")
+    if len(parts) != 3:
+        raise WireError(400, "bad request line")
+    method, target, version = parts
+    if method not in KNOWN_METHODS and not TOKEN.fullmatch(method):
+        raise WireError(400, "bad method")
+    if version == b"HTTP/1.1":
+        text = "1.1"
+    elif version == b"HTTP/1.0":
+        text = "1.0"
+    else:
+        text = _other_version(version)
+    if method == b"CONNECT":
+        raise WireError(405, "CONNECT is for proxies")
+    # What is left to refuse after `read_head` has checked the octets: obs-text, HTAB, a fragment, nothing at all.
+    if not target.isascii() or b"#" in target or b"\t" in target or not target:
+        raise WireError(400, "bad request target")
+    request = Request(method, target, text, [])
+    if target[:1] == b"/":
+        path, mark, query = target.partition(b"?")
+        if mark:
+            request.path = path
+            request.query = query
+    elif target == b"*" and method == b"OPTIONS":
+        pass
+    else:
+        _absolute(request)
+    return request
+
+
+def _other_version(version: bytes) -> str:
+    """A higher minor version is served as 1.1 (RFC 9110 section 2.5); another major one is not."""
+    match = OTHER_VERSION.fullmatch(version)
+    if match is None:
+        raise WireError(400, "bad HTTP version")
+    if match[1] != b"1":
+        raise WireError(505, "HTTP version not supported")
+    return "1.1"
+
+
+def _absolute(request: Request) -> None:
+    """absolute-form: the authority is checked here and takes the Host's place in `_semantics`."""
+    match = ABSOLUTE.fullmatch(request.target)
+    if match is None or not match[1] or not HOST.fullmatch(match[1]):
+        raise WireError(400, "bad request target")
+    request.path = match[2] or b"/"
+    request.query = match[3] or b""
+
+
+def _semantics(request: Request, special: list[tuple[int, bytes]], limits: Limits) -> None:
+    """Host, body framing and connection options (RFC 9112 sections 3.2, 6 and 9.3)."""
+    host: bytes | None = None
+    length: bytes | None = None
+    coding: bytes | None = None
+    options = b""
+    for kind, value in special:
+        if kind == HOST_FIELD:
+            if host is not None or (value not in _HOSTS and not _is_host(value)):
+                raise WireError(400, "bad or repeated Host")
+            host = value
+        elif kind == CONNECTION:
+            options = value if not options else options + b"," + value
+        elif kind == LENGTH:
+            if length is not None or not DIGITS.fullmatch(value):
+                raise WireError(400, "bad or repeated Content-Length")
+            length = value
+        elif kind == CODING:
+            if coding is not None:
+                raise WireError(400, "repeated Transfer-Encoding")
+            coding = value
+        elif kind == EXPECT:
+            if value.lower() != b"100-continue":
+                raise WireError(417, "unknown expectation")
+            request.expect_continue = request.version == "1.1"
+        else:
+            request.upgrade = request.version == "1.1"
+    if host is None and request.version == "1.1":
+        raise WireError(400, "missing Host")
+    if coding is not None:
+        _coding(request, coding, length)
+    elif length is not None:
+        _length(request, int(length), limits)
+    if options or request.version == "1.0":
+        _options(request, options)
+    if request.target[:1] not in (b"/", b"*"):
+        override_host(request)
+    if request.complete:
+        request.expect_continue = False  # nothing to wait for
+
+
+def _coding(request: Request, coding: bytes, length: bytes | None) -> None:
+    """RFC 9112 section 6.1: chunked alone, never beside a length, never in HTTP/1.0."""
+    if length is not None:
+        raise WireError(400, "Content-Length beside Transfer-Encoding")
+    if request.version == "1.0":
+        raise WireError(400, "Transfer-Encoding in HTTP/1.0")
+    if coding.lower() != b"chunked":
+        raise WireError(501, "unknown Transfer-Encoding")
+    request.chunked = True
+    request.complete = False
+
+
+def _length(request: Request, length: int, limits: Limits) -> None:
+    if limits.body is not None and length > limits.body:
+        raise WireError(413, "body above the limit")
+    request.content_length = length
+    request.complete = length == 0
+
+
+def _options(request: Request, value: bytes) -> None:
+    """RFC 9112 section 9.3: close wins; HTTP/1.0 persists only when asked."""
+    known = _CONNECTION.get(value)  # the spellings that nearly all clients use
+    if known is not None and request.version == "1.1":
+        request.keep_alive = known[0]
+        request.upgrade = request.upgrade and known[1]
+        return
+    options = {option.strip(b" \t").lower() for option in value.split(b",")}
+    if request.version == "1.0":
+        request.keep_alive = b"keep-alive" in options and b"close" not in options
+    else:
+        request.keep_alive = b"close" not in options
+    if b"upgrade" not in options:
+        request.upgrade = False
+
+
+def override_host(request: Request) -> None:
+    """RFC 9112 section 3.2.2: the target's authority replaces whatever Host said."""
+    match = ABSOLUTE.fullmatch(request.target)
+    if match is not None:
+        request.headers[:] = [
+            (b"host", match[1]),
+            *(field for field in request.headers if field[0] != b"host"),
+        ]
