@@ -1,0 +1,1 @@
+"""Sockets, connections and timers: the only floor that touches a transport."""

@@ -1,0 +1,343 @@
+"""One connection: it moves octets between a transport and a session, and keeps one timer.
+
+All of it runs on the loop. The timer is armed lazily: it is moved only when the next deadline is
+earlier than the one it waits for, and looks at the deadlines again when it fires. Writing has its
+own deadline, which is pushed on as long as the client takes octets at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import struct
+import time
+from math import inf
+from typing import cast
+
+from bridgeserve.dispatch.base import Endpoint
+from bridgeserve.net.engine import Engine
+from bridgeserve.net.exchange import Exchange
+from bridgeserve.observe.records import RequestRecord
+from bridgeserve.wire import cycle
+from bridgeserve.wire.events import BodyChunk, Event, Expired, Refused, Request
+
+_log = logging.getLogger("bridgeserve.wire")
+_errors = logging.getLogger("bridgeserve.error")
+READ_AHEAD = 65536  # octets that may wait unread in front of a busy session, or unread by the application
+BURST = 16  # requests of one connection that are begun in one turn of the loop
+RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close with RST
+
+
+class Connection(asyncio.Protocol):
+    """The asyncio side of a session.
+
+    :param endpoint: facts for the requests on it.
+    """
+
+    __slots__ = (
+        "_advancing",
+        "_closing",
+        "_endpoint",
+        "_exchange",
+        "_reading",
+        "_timer",
+        "_timer_at",
+        "_unsent",
+        "_writable",
+        "_write_deadline",
+        "engine",
+        "session",
+        "transport",
+    )
+
+    def __init__(self, engine: Engine, endpoint: Endpoint) -> None:
+        self.engine = engine
+        self._endpoint = endpoint
+        self._exchange: Exchange | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = inf
+        self._write_deadline = inf
+        self._unsent = 0
+        self._writable = True
+        self._reading = True
+        self._advancing = False
+        self._closing = False
+        self.transport: asyncio.Transport
+        self.session = engine.protocols.session(engine.loop.time())
+
+    # --- asyncio.Protocol ----------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The transport is there."""
+        self.transport = cast(asyncio.Transport, transport)
+        self._arm(self.session.deadline)
+        self.engine.opened(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Octets from the peer."""
+        self.session.receive_data(data)
+        self._advance(self.engine.now())
+
+    def eof_received(self) -> bool:
+        """The peer has sent its last octet; it may still read (RFC 9112 section 9.6)."""
+        session = self.session
+        session.receive_eof()
+        self._advance(self.engine.now())
+        if self._exchange is not None:
+            self._exchange.leave(lost=False)
+        elif not self._closing and (session.state.ours in ("IDLE", "CLOSED") or session.state is cycle.BODY_DONE):
+            self._shut()
+        return True
+
+    def pause_writing(self) -> None:
+        """The transport is above its high-water mark: the client does not keep up."""
+        self._writable = False
+        self._watch_writing()
+        if self._exchange is not None:
+            self._exchange.writable = False
+
+    def resume_writing(self) -> None:
+        """The transport is below its low-water mark."""
+        self._writable = True
+        if not self._closing:
+            self._write_deadline = inf
+        if self._exchange is not None:
+            self._exchange.resume()
+        if self.session.pending:
+            self.engine.loop.call_soon(self.advance)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone, whoever ended it."""
+        self._closing = True
+        self._writable = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            self._record(exchange, cut=True)
+            exchange.leave(lost=True)
+        self.engine.closed(self)
+
+    # --- events of the session -----------------------------------------------------------------
+
+    def advance(self) -> None:
+        """Go on with what was received."""
+        if not self._closing:
+            self._advance(self.engine.now())
+
+    def _advance(self, now: float) -> None:
+        if self._advancing:
+            return  # an exchange has ended inside the loop below, which goes on by itself
+        self._advancing = True
+        session = self.session
+        begun = 0
+        try:
+            while self._writable or session.state is not cycle.IDLE:
+                event = session.next_event(now)
+                if event is None:
+                    break
+                if event.__class__ is Request:
+                    self._begin(event, now)
+                    if not session.pending:
+                        break
+                    begun += 1
+                    if begun == BURST:
+                        self.engine.loop.call_soon(self.advance)
+                        break
+                else:
+                    self._handle(event, now)
+        finally:
+            self._advancing = False
+        if session.deadline < self._timer_at and not self._closing:
+            self._arm(session.deadline)
+        if session.pending and self._reading and session.unread > READ_AHEAD:
+            self._pause_reading()
+        elif not self._reading and self._exchange is None and session.unread <= READ_AHEAD:
+            self.resume_reading()
+
+    def _begin(self, request: Request, now: float) -> None:
+        engine = self.engine
+        engine.requests += 1
+        self._exchange = exchange = Exchange(self, request, self._endpoint, now)
+        exchange.writable = self._writable
+        engine.dispatcher.dispatch(exchange)
+
+    def _handle(self, event: Event, now: float) -> None:
+        exchange = self._exchange
+        if event.__class__ is BodyChunk:
+            if exchange is not None and exchange.feed(event.data) > READ_AHEAD:
+                self._pause_reading()
+                self.session.reading(False, now)
+        elif isinstance(event, Refused):
+            _log.debug("refused with %d: %s", event.status, event.reason)
+            self._refused(event)
+        elif isinstance(event, Expired):
+            _log.debug("closed: %s", event.reason)
+            self._shut()
+        elif exchange is not None:
+            exchange.feed_end()
+        else:
+            self._recycle(now)
+
+    def _refused(self, event: Refused) -> None:
+        if self.session.state is not cycle.LINGER:  # the answer had begun: only a cut can tell the client
+            self.abort()
+            return
+        exchange, self._exchange = self._exchange, None
+        if event.payload:
+            self.transport.write(event.payload)
+        if exchange is not None:
+            exchange.status = event.status
+            self._record(exchange, cut=True)
+            exchange.leave(lost=True)
+        self._half_close()
+
+    # --- the exchange --------------------------------------------------------------------------
+
+    def ended(self, exchange: Exchange, now: float) -> None:
+        """The response of the exchange is complete."""
+        self._exchange = None
+        self._record(exchange, cut=False)
+        if self.session.fault:
+            _errors.error("%s: %r", self.session.fault, exchange.request)
+            self.session.fault = ""
+        self._recycle(now)
+
+    def owns(self, exchange: Exchange) -> bool:
+        """True while the exchange is the one in progress."""
+        return self._exchange is exchange
+
+    def want_body(self) -> None:
+        """The application reads the body: send the 100 that the peer may wait for."""
+        payload = self.session.want_body()
+        if payload:
+            self.transport.write(payload)
+
+    def _recycle(self, now: float) -> None:
+        session = self.session
+        more = session.recycle(now)
+        if more is False or session.eof:
+            self._shut()
+            return
+        if not self._reading and session.unread <= READ_AHEAD:
+            self.resume_reading()
+        if session.pending and not self._advancing:
+            self.engine.loop.call_soon(self.advance)
+        if session.deadline < self._timer_at:
+            self._arm(session.deadline)
+
+    def _record(self, exchange: Exchange, cut: bool) -> None:
+        engine = self.engine
+        if not engine.sinks:
+            return
+        head = exchange.head
+        record = RequestRecord(exchange.request, self._endpoint.client, exchange.status, head.headers if head else [])
+        record.body_bytes = exchange.sent
+        record.duration = engine.loop.time() - exchange.started
+        record.wall = time.time() - record.duration
+        record.cut = cut
+        for sink in engine.sinks:
+            sink(record)
+
+    def resume_reading(self) -> None:
+        """Read from the socket again."""
+        if not self._reading and not self._closing:
+            self._reading = True
+            self.transport.resume_reading()
+            self.session.reading(True, self.engine.loop.time())
+
+    def _pause_reading(self) -> None:
+        if self._reading and not self._closing:
+            self._reading = False
+            self.transport.pause_reading()
+
+    # --- the end -------------------------------------------------------------------------------
+
+    def drain(self, quiet: float) -> None:
+        """Close as soon as nothing is lost by it."""
+        self.session.begin_drain(self.engine.loop.time(), quiet)
+        if self.session.deadline < self._timer_at:
+            self._arm(self.session.deadline)
+
+    def _shut(self) -> None:
+        """Close after what was written; linger where the peer may still be sending (RFC 9112 section 9.6)."""
+        session = self.session
+        if session.eof or not (session.unread or session.state.peer == "BODY"):
+            self._close()
+        else:
+            self._half_close()
+
+    def _half_close(self) -> None:
+        self.session.linger(self.engine.loop.time())
+        if self.session.eof:
+            self._close()
+            return
+        self.resume_reading()
+        self._watch_writing()
+        if self.transport.can_write_eof() and not self.transport.is_closing():
+            self.transport.write_eof()
+        self._arm(self.session.deadline)
+
+    def _close(self) -> None:
+        self._closing = True
+        if self.transport.get_write_buffer_size():
+            self._watch_writing()
+        self.transport.close()
+
+    def cut(self, reset: bool) -> None:
+        """End a response that is not whole; `reset` where a clean end would look like a whole one."""
+        if reset:
+            raw = self.transport.get_extra_info("socket")
+            if raw is not None and raw.family != socket.AF_UNIX:
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            self.abort()
+        else:
+            self._close()
+
+    def abort(self) -> None:
+        """Drop the connection and what it has not sent."""
+        self._closing = True
+        self.transport.abort()
+
+    # --- time ----------------------------------------------------------------------------------
+
+    def _arm(self, at: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._timer_at = at
+        if at < inf:
+            self._timer = self.engine.loop.call_at(at, self._on_timer)
+
+    def _watch_writing(self) -> None:
+        self._unsent = self.transport.get_write_buffer_size()
+        self._write_deadline = self.engine.loop.time() + self.engine.protocols.timeouts.write
+        if self._write_deadline < self._timer_at:
+            self._arm(self._write_deadline)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._timer_at = inf
+        now = self.engine.now()
+        if self._write_deadline <= now:
+            unsent = self.transport.get_write_buffer_size()
+            if unsent and unsent >= self._unsent:
+                _log.debug("closed: the client does not read")
+                self.abort()
+                return
+            if unsent:
+                self._watch_writing()
+            else:
+                self._write_deadline = inf
+        session = self.session
+        if session.deadline <= now and not self._closing:
+            event = session.handle_deadline(now)
+            if event is not None:
+                self._handle(event, now)
+            if session.state is cycle.LINGER and session.deadline <= now:
+                self._close()
+        at = min(self._write_deadline, inf if self._closing else session.deadline)
+        if at < self._timer_at:
+            self._arm(at)

@@ -1,0 +1,115 @@
+"""What all connections of a worker share, and how they end together."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from bridgeserve.dispatch.base import Dispatcher
+from bridgeserve.observe.records import RequestRecord
+from bridgeserve.settings import Limits, Timeouts
+from bridgeserve.wire.framing import Preamble
+from bridgeserve.wire.http1 import Http1Session
+
+if TYPE_CHECKING:
+    from bridgeserve.net.connection import Connection
+
+QUIET = 1.0  # seconds that an idle connection must have been quiet before a drain closes it
+
+
+class Protocols:
+    """Makes the session of a new connection; all that the wire needs to know."""
+
+    __slots__ = ("_limits", "_reader", "preamble", "timeouts")
+
+    def __init__(self, limits: Limits, timeouts: Timeouts, reader: str, preamble: Preamble) -> None:
+        self._limits = limits
+        self._reader = reader
+        self.timeouts = timeouts
+        self.preamble = preamble
+
+    def session(self, now: float) -> Http1Session:
+        """A session for a connection that was accepted at `now`."""
+        return Http1Session(self._limits, self.timeouts, self._reader, self.preamble, now)
+
+
+class Engine:
+    """The connections of one loop. Everything here runs on that loop.
+
+    :param sinks: called with the record of each request that has ended.
+    """
+
+    __slots__ = (
+        "_empty",
+        "_on_closed",
+        "connections",
+        "dispatcher",
+        "draining",
+        "loop",
+        "protocols",
+        "requests",
+        "sinks",
+    )
+
+    def __init__(
+        self, protocols: Protocols, dispatcher: Dispatcher, sinks: tuple[Callable[[RequestRecord], None], ...]
+    ) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.protocols = protocols
+        self.dispatcher = dispatcher
+        self.sinks = sinks
+        self.connections: set[Connection] = set()
+        self.requests = 0
+        self.draining = False
+        self._empty: asyncio.Event | None = None
+        self._on_closed: list[Callable[[], None]] = []
+
+    def now(self) -> float:
+        """Monotonic seconds; the Date line is kept fresh on the way."""
+        now = self.loop.time()
+        preamble = self.protocols.preamble
+        if now >= preamble.due:
+            preamble.refresh(now, time.time())
+        return now
+
+    def on_closed(self, callback: Callable[[], None]) -> None:
+        """Call `callback` after each connection that closes."""
+        self._on_closed.append(callback)
+
+    def opened(self, connection: Connection) -> None:
+        """A connection begins."""
+        self.connections.add(connection)
+        if self.draining:
+            connection.drain(QUIET)
+
+    def closed(self, connection: Connection) -> None:
+        """A connection has ended."""
+        self.connections.discard(connection)
+        for callback in self._on_closed:
+            callback()
+        if self._empty is not None and not self.connections:
+            self._empty.set()
+
+    async def drain(self, grace: float) -> int:
+        """Let busy connections finish and close the idle ones; what is left after `grace` seconds is cut.
+
+        :returns: how many were cut.
+        """
+        self.draining = True
+        for connection in list(self.connections):
+            connection.drain(QUIET)
+        if self.connections:
+            self._empty = asyncio.Event()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._empty.wait(), grace)
+        return self.abort()
+
+    def abort(self) -> int:
+        """Cut every connection at once; how many there were."""
+        left = list(self.connections)
+        for connection in left:
+            connection.abort()
+        return len(left)

@@ -1,0 +1,212 @@
+"""One request and its response on a connection: the real `dispatch.base.Exchange`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, BinaryIO
+
+from bridgeserve.dispatch.base import ClientDisconnected, Endpoint
+from bridgeserve.net import sendfile
+from bridgeserve.wire.events import Request
+from bridgeserve.wire.framing import ResponseHead
+
+if TYPE_CHECKING:
+    from bridgeserve.net.connection import Connection
+
+LOW_WATER = 16384  # unread octets of a body at which the socket is read again
+
+
+class Exchange:
+    """See `dispatch.base.Exchange` for the contract. Everything here runs on the loop."""
+
+    __slots__ = (
+        "_chunks",
+        "_ended",
+        "_unread",
+        "_waiters",
+        "connection",
+        "disconnected",
+        "endpoint",
+        "head",
+        "lost",
+        "on_disconnect",
+        "on_writable",
+        "request",
+        "responded",
+        "sent",
+        "spool",
+        "started",
+        "status",
+        "writable",
+    )
+
+    def __init__(self, connection: Connection, request: Request, endpoint: Endpoint, now: float) -> None:
+        self.connection = connection
+        self.request = request
+        self.endpoint = endpoint
+        self.started = now
+        self.status = 0
+        self.sent = 0
+        self.head: ResponseHead | None = None
+        self.disconnected = False
+        self.lost = False
+        self.responded = False
+        self.writable = True
+        self.on_disconnect: Callable[[], None] | None = None
+        self.on_writable: Callable[[], None] | None = None
+        self.spool: BinaryIO | None = None
+        self._chunks: deque[bytes] | None = None  # made when a body arrives in pieces
+        self._unread = 0
+        self._ended = request.complete
+        self._waiters: list[asyncio.Future[None]] | None = None
+
+    # --- the response --------------------------------------------------------------------------
+
+    def respond(self, head: ResponseHead, body: bytes, end: bool) -> None:
+        """Send the head with the first octets of the body; `end`: the whole of it."""
+        if self.lost:
+            return
+        connection = self.connection
+        now = connection.engine.now()
+        self.responded = True
+        self.head = head
+        self.status = head.status
+        buffers = connection.session.respond(head, body, end)
+        self.sent = len(body)
+        if len(buffers) == 1:
+            connection.transport.write(buffers[0])
+        else:
+            connection.transport.writelines(buffers)
+        if end:
+            self._end(now)
+
+    def write(self, data: bytes) -> None:
+        """Send more of the body."""
+        if self.lost or not data:
+            return
+        self.sent += len(data)
+        buffers = self.connection.session.write(data)
+        if buffers:
+            self.connection.transport.writelines(buffers)
+
+    def finish(self, data: bytes = b"") -> None:
+        """Send the last octets."""
+        if self.lost:
+            return
+        self.sent += len(data)
+        buffers = self.connection.session.finish(data)
+        if buffers:
+            self.connection.transport.writelines(buffers)
+        self._end(self.connection.engine.now())
+
+    def _end(self, now: float) -> None:
+        self.on_disconnect = None
+        writable = self.on_writable
+        self.on_writable = None
+        self.connection.ended(self, now)
+        if writable is not None:
+            writable()
+        if self._waiters:
+            self._wake()
+
+    def inform(self, payload: bytes) -> None:
+        """Send an interim response; HTTP/1.0 knows none (RFC 9110 section 15.2)."""
+        if not self.lost and not self.responded and self.request.version != "1.0":
+            self.connection.transport.write(payload)
+
+    def abort(self) -> None:
+        """Cut the connection so that the client can tell that the response is not whole."""
+        if not self.lost and self.connection.owns(self):
+            self.lost = self.disconnected = True
+            self.connection.cut(reset=self.responded and self.request.version == "1.0")
+
+    async def drain(self) -> None:
+        """Return when the client can take more; raises ClientDisconnected."""
+        while True:
+            if self.lost:
+                raise ClientDisconnected("the client left")
+            if self.writable:
+                return
+            await self._wait()
+
+    async def send_file(self, file: int, offset: int, count: int) -> bool:
+        """See `net.sendfile`."""
+        return await sendfile.send_file(self, file, offset, count)
+
+    # --- the request body ----------------------------------------------------------------------
+
+    async def read(self) -> bytes:
+        """The next octets of the request body, b"" at its end; raises ClientDisconnected."""
+        while not self._chunks:
+            if self._ended:
+                return b""
+            if self.lost:
+                raise ClientDisconnected("the client left before its body was complete")
+            self.connection.want_body()
+            await self._wait()
+        data = b"".join(self._chunks) if len(self._chunks) > 1 else self._chunks[0]
+        self._chunks.clear()
+        self._unread = 0
+        if not self.lost:
+            self.connection.resume_reading()
+        return data
+
+    def feed(self, data: bytes) -> int:
+        """Octets have arrived; the number that nobody has read yet."""
+        if self._chunks is None:
+            self._chunks = deque()
+        self._chunks.append(data)
+        self._unread += len(data)
+        self._wake()
+        return self._unread
+
+    def feed_end(self) -> None:
+        """The body is complete."""
+        self._ended = True
+        self._wake()
+
+    # --- the client ----------------------------------------------------------------------------
+
+    async def wait_disconnect(self) -> None:
+        """Return when the client has left or the response is complete."""
+        while not self.disconnected and self.connection.owns(self):
+            await self._wait()
+
+    def leave(self, lost: bool) -> None:
+        """The client sent its last octet, or (`lost`) the connection is gone."""
+        self.disconnected = True
+        self.lost = self.lost or lost
+        if self.on_disconnect is not None:
+            self.on_disconnect()
+        if lost and self.on_writable is not None:
+            self.resume()
+        self._wake()
+
+    def resume(self) -> None:
+        """The client can take more."""
+        self.writable = True
+        writable = self.on_writable
+        self.on_writable = None
+        if writable is not None:
+            writable()
+        self._wake()
+
+    async def _wait(self) -> None:
+        waiter = asyncio.get_running_loop().create_future()
+        if self._waiters is None:
+            self._waiters = []
+        self._waiters.append(waiter)
+        try:
+            await waiter
+        finally:
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
+
+    def _wake(self) -> None:
+        if self._waiters:
+            waiters, self._waiters = self._waiters, []
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)

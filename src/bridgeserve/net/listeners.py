@@ -1,0 +1,224 @@
+"""Listening sockets and the accept loop.
+
+The accept loop is ours, not the event loop's, for three reasons: accepting stops while
+`--limit-connections` is reached, it backs off when the process is out of descriptors, and at a
+drain the backlog is served before the socket is closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import socket
+import stat
+from contextlib import suppress
+
+from bridgeserve.binds import Bind
+from bridgeserve.dispatch.base import Endpoint
+from bridgeserve.net.connection import Connection
+from bridgeserve.net.engine import Engine
+
+_log = logging.getLogger("bridgeserve")
+BURST = 64  # connections accepted in one turn of the loop
+BACK_OFF = 0.1  # seconds without accepting after the system said that it has no room
+# accept(2): the system is out of something; the connection stays in the backlog.
+EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
+Address = tuple[str, int] | str
+
+
+class ListenError(Exception):
+    """A bind that cannot be listened at; the message says which and why."""
+
+
+def open_listeners(binds: tuple[Bind, ...], backlog: int) -> list[socket.socket]:
+    """Listen at every bind, or at none.
+
+    :raises ListenError: with the address and the system's reason.
+    """
+    opened: list[socket.socket] = []
+    try:
+        for bind in binds:
+            try:
+                opened.extend(_open(bind))
+                for listener in opened:
+                    listener.setblocking(False)
+                    listener.listen(backlog)
+            except OSError as error:
+                raise ListenError(f"cannot listen at {bind}: {error.strerror or error}") from error
+    except BaseException:
+        for listener in opened:
+            listener.close()
+        raise
+    return opened
+
+
+def _open(bind: Bind) -> list[socket.socket]:
+    if bind.kind == "fd":
+        return [socket.socket(fileno=bind.fd)]
+    if bind.kind == "unix":
+        return [_open_unix(bind)]
+    return _open_tcp(bind)
+
+
+def _open_tcp(bind: Bind) -> list[socket.socket]:
+    """One socket for each address of the host; for all interfaces one that takes IPv6 and IPv4."""
+    if not bind.host or bind.host == "::":
+        if socket.has_dualstack_ipv6():
+            return [socket.create_server(("", bind.port), family=socket.AF_INET6, dualstack_ipv6=True)]
+        bind = Bind(kind="tcp", host="0.0.0.0", port=bind.port)
+    found = socket.getaddrinfo(bind.host, bind.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    listeners: list[socket.socket] = []
+    for family, address in dict.fromkeys((entry[0], entry[4]) for entry in found):
+        port = listeners[0].getsockname()[1] if listeners and bind.port == 0 else address[1]
+        listeners.append(socket.create_server((str(address[0]), int(port)), family=family))
+    return listeners
+
+
+def _open_unix(bind: Bind) -> socket.socket:
+    """A unix socket; a stale file of a server that is gone is replaced, a live one is an error."""
+    with suppress(FileNotFoundError):
+        if stat.S_ISSOCK(os.stat(bind.path).st_mode):
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.settimeout(1.0)
+                try:
+                    probe.connect(bind.path)
+                except ConnectionRefusedError:
+                    os.unlink(bind.path)
+                else:
+                    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+    listener = socket.socket(socket.AF_UNIX)
+    try:
+        listener.bind(bind.path)
+        if bind.mode is not None:
+            os.chmod(bind.path, bind.mode)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def address_of(listener: socket.socket) -> Address:
+    """(host, port), or the path of a unix socket."""
+    name = listener.getsockname()
+    if listener.family == socket.AF_UNIX:
+        return os.fsdecode(name)
+    return str(name[0]), int(name[1])
+
+
+class Acceptor:
+    """Accepts on one listener and makes connections, on the loop.
+
+    :param limit: connections open at once in the engine, None for no limit.
+    """
+
+    def __init__(self, engine: Engine, listener: socket.socket, limit: int | None) -> None:
+        self._engine = engine
+        self._listener = listener
+        self._limit = limit
+        self._listening = False
+        self._closed = False
+        self._back_off: asyncio.TimerHandle | None = None
+        self._making: set[asyncio.Task[None]] = set()
+        self.address = address_of(listener)
+        self._wildcard = isinstance(self.address, tuple) and self.address[0] in ("0.0.0.0", "::")
+
+    def start(self) -> None:
+        """Begin to accept."""
+        self._engine.on_closed(self._resume)
+        self._resume()
+
+    def _resume(self) -> None:
+        if not self._listening and not self._closed and self._back_off is None and self._room():
+            self._listening = True
+            self._engine.loop.add_reader(self._listener.fileno(), self._accept)
+
+    def _pause(self) -> None:
+        if self._listening:
+            self._listening = False
+            self._engine.loop.remove_reader(self._listener.fileno())
+
+    def _room(self) -> bool:
+        return self._limit is None or len(self._engine.connections) + len(self._making) < self._limit
+
+    def _accept(self) -> None:
+        """The listener is readable."""
+        for _ in range(BURST):
+            if not self._room():
+                self._pause()
+                return
+            if not self._accept_one():
+                return
+
+    def _accept_one(self) -> bool:
+        """Accept one connection; False when there is none, or no room for it in the system."""
+        try:
+            accepted, name = self._listener.accept()
+        except (BlockingIOError, InterruptedError):
+            return False
+        except OSError as error:
+            if error.errno in EXHAUSTED:
+                _log.warning("cannot accept connections: %s; trying again in %g s", error.strerror, BACK_OFF)
+                self._pause()
+                self._back_off = self._engine.loop.call_later(BACK_OFF, self._after_back_off)
+                return False
+            return True  # this one was gone before we took it (accept(2): errors of the network), go on
+        accepted.setblocking(False)
+        task = self._engine.loop.create_task(self._make(accepted, name))
+        self._making.add(task)
+        task.add_done_callback(self._made)
+        return True
+
+    def _after_back_off(self) -> None:
+        self._back_off = None
+        self._resume()
+
+    async def _make(self, accepted: socket.socket, name: object) -> None:
+        engine = self._engine
+        try:
+            endpoint = self._endpoint(accepted, name)
+            if endpoint.client is not None:
+                accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await engine.loop.connect_accepted_socket(lambda: Connection(engine, endpoint), accepted)
+        except OSError:
+            accepted.close()  # the peer was quicker
+
+    def _made(self, task: asyncio.Task[None]) -> None:
+        self._making.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("a connection could not be made", exc_info=error)
+
+    def _endpoint(self, accepted: socket.socket, name: object) -> Endpoint:
+        if isinstance(self.address, str):
+            return Endpoint("http", None, (self.address, None))
+        server = accepted.getsockname()[:2] if self._wildcard else self.address
+        assert isinstance(name, tuple)
+        host: str = name[0]
+        if host.startswith("::ffff:") and "." in host:  # an IPv4 client of a dual-stack listener
+            host = host[7:]
+        return Endpoint("http", (host, name[1]), (server[0].removeprefix("::ffff:"), server[1]))
+
+    async def drain(self) -> None:
+        """Serve what is in the backlog, then close the listener."""
+        if self._closed:
+            return
+        self._pause()
+        if self._back_off is not None:
+            self._back_off.cancel()
+        while self._accept_one():
+            pass
+        self.close()
+        if self._making:
+            await asyncio.wait(set(self._making), timeout=1.0)
+
+    def close(self) -> None:
+        """Close the listener at once; the file of a unix socket goes with it."""
+        if self._closed:
+            return
+        self._pause()
+        self._closed = True
+        self._listener.close()
+        if isinstance(self.address, str) and self.address:
+            with suppress(OSError):
+                os.unlink(self.address)
