@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, BinaryIO
 
 from bridgeserve.dispatch.base import ClientDisconnected, Endpoint
+from bridgeserve.dispatch.base import Exchange as DispatchExchange
 from bridgeserve.net import sendfile
 from bridgeserve.wire.events import Request
 from bridgeserve.wire.framing import ResponseHead
@@ -54,7 +55,7 @@ class Exchange:
         self.lost = False
         self.responded = False
         self.writable = True
-        self.on_disconnect: Callable[[], None] | None = None
+        self.on_disconnect: Callable[[DispatchExchange], None] | None = None
         self.on_writable: Callable[[], None] | None = None
         self.spool: BinaryIO | None = None
         self._chunks: deque[bytes] | None = None  # made when a body arrives in pieces
@@ -179,7 +180,7 @@ class Exchange:
         self.disconnected = True
         self.lost = self.lost or lost
         if self.on_disconnect is not None:
-            self.on_disconnect()
+            self.on_disconnect(self)
         if lost and self.on_writable is not None:
             self.resume()
         self._wake()

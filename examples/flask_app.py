@@ -1,0 +1,109 @@
+"""A Flask app: sessions, a redirect, errors, an upload and streams.
+
+bridgeserve --app-dir examples flask_app:app
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+
+from flask import Flask, Response, abort, redirect, request, session, url_for
+from werkzeug.wrappers import Response as AnyResponse
+
+PIECE = bytes(range(256)) * 256  # 64 KiB
+
+app = Flask(__name__)
+app.secret_key = os.environ.get("EXAMPLE_SECRET_KEY", "only for the example")
+
+
+@app.get("/")
+def index() -> str:
+    """Who is logged in, as the session cookie says."""
+    if "username" in session:
+        return f"Logged in as {session['username']}\n"
+    return "You are not logged in\n"
+
+
+@app.post("/login")
+def login() -> AnyResponse:
+    """Remember the name of the form in the session."""
+    session["username"] = request.form["username"]
+    return redirect(url_for("index"))
+
+
+@app.post("/logout")
+def logout() -> AnyResponse:
+    """Forget the name."""
+    session.pop("username", None)
+    return redirect(url_for("index"))
+
+
+@app.get("/hello/<name>")
+def hello(name: str) -> dict[str, object]:
+    """A JSON answer from a path, a query and the client's address."""
+    return {
+        "name": name,
+        "greeting": request.args.get("greeting", "Hello"),
+        "port": request.environ["REMOTE_PORT"],
+        "multithread": request.is_multithread,
+    }
+
+
+@app.get("/missing")
+def missing() -> str:
+    """404 by way of Flask's error handler."""
+    abort(404)
+
+
+@app.errorhandler(404)
+def not_found(error: Exception) -> tuple[str, int]:
+    """The page for everything that is not there."""
+    return "Nothing here\n", 404
+
+
+@app.get("/broken")
+def broken() -> str:
+    """An error that nobody handles."""
+    raise RuntimeError("a detail that no client may see")
+
+
+@app.post("/upload")
+def upload() -> dict[str, object]:
+    """Take a file from a form."""
+    file = request.files["file"]
+    digest = hashlib.sha256()
+    size = 0
+    while piece := file.stream.read(len(PIECE)):
+        digest.update(piece)
+        size += len(piece)
+    return {"name": file.filename, "size": size, "sha256": digest.hexdigest()}
+
+
+@app.put("/digest")
+def take() -> dict[str, object]:
+    """Read the body as it is, piece by piece."""
+    digest = hashlib.sha256()
+    size = 0
+    while piece := request.stream.read(len(PIECE)):
+        digest.update(piece)
+        size += len(piece)
+    return {"size": size, "sha256": digest.hexdigest()}
+
+
+@app.get("/download/<int:pieces>")
+def download(pieces: int) -> Response:
+    """Stream so many pieces of 64 KiB."""
+    return Response((PIECE for _ in range(pieces)), mimetype="application/octet-stream")
+
+
+@app.get("/lines")
+def lines() -> Response:
+    """Stream text, a line at a time."""
+
+    def generate() -> Iterator[str]:
+        for number in range(5):
+            yield f"line {number}\n"
+
+    return Response(generate(), mimetype="text/plain")

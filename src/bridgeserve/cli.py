@@ -1,0 +1,172 @@
+"""The command `bridgeserve`. Its options are made from the fields of `Settings`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import click
+
+from bridgeserve.observe.logs import configure
+from bridgeserve.serve.application import Prepared, StartupError, prepare, startup_text
+from bridgeserve.settings import OPTIONS, Option, Settings
+from bridgeserve.sources import ConfigError, Sourced, flag_of, from_command_line, variable_of
+
+STARTUP_FAILURE = 3
+
+_METAVARS = {"int": "N", "float": "SECONDS", "switch": "on|off", "text": "TEXT", "path": "PATH"}
+
+
+def default_words(name: str, option: Option) -> str:
+    """The default as help and docs show it, or "" for none."""
+    if option.default:
+        return option.default
+    value = getattr(Settings(), name)
+    if value is None or value in ("", ()):
+        return ""
+    return words(value)
+
+
+def words(value: object) -> str:
+    """A value as a user would write it."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, tuple):
+        return ", ".join(str(each) for each in value)
+    if isinstance(value, float):
+        return f"{value:g}"
+    return "" if value is None else str(value)
+
+
+def metavar(option: Option) -> str:
+    """What stands for the value in help and docs."""
+    return option.metavar or "|".join(option.choices) or _METAVARS[option.kind]
+
+
+def help_text(name: str, option: Option) -> str:
+    """The help of an option with its default and its variable."""
+    default = default_words(name, option)
+    notes = ([f"default: {default}"] if default else []) + [variable_of(name)]
+    return f"{option.help} [{'; '.join(notes)}]"
+
+
+def _parameter(name: str, option: Option) -> click.Option:
+    """The click option of a field. Everything arrives as text (None: not given); `values.py` reads it."""
+    text = help_text(name, option)
+    if option.kind == "flag":
+        return click.Option([name, f"{flag_of(name)}/--no-{flag_of(name)[2:]}"], default=None, is_flag=True, help=text)
+    many = option.kind in ("bind", "header")
+    return click.Option(
+        [name, *option.aliases, flag_of(name)],
+        type=str,
+        multiple=many,
+        default=None,
+        metavar=metavar(option),
+        help=text,
+    )
+
+
+def _with_options(command: click.Command) -> click.Command:
+    command.params[1:1] = [_parameter(name, option) for name, option in OPTIONS.items()]
+    return command
+
+
+def _version(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value and not context.resilient_parsing:
+        from bridgeserve._version import __version__
+
+        click.echo(f"bridgeserve {__version__}")
+        context.exit()
+
+
+@_with_options
+@click.command(context_settings={"help_option_names": ["--help"], "max_content_width": 110})
+@click.argument("app", required=False)
+@click.option("--check", is_flag=True, help="Load the app, say what it is, and stop.")
+@click.option("--print-config", is_flag=True, help="Print each value and where it came from, and stop.")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_version,
+    help="Print the version and stop.",
+)
+def main(app: str | None, check: bool, print_config: bool, **given: Any) -> None:
+    """Serve APP over HTTP.
+
+    APP is module:attribute, module:factory() or a bare module, in which `application`, then `app`, is
+    looked for.
+
+    Each option can be set by an environment variable too, which is named behind it.
+    """
+    try:
+        sourced = from_command_line(given, os.environ)
+    except ConfigError as error:
+        raise click.UsageError(str(error)) from None
+    if print_config:
+        click.echo(config_page(sourced), nl=False)
+        return
+    if app is None:
+        raise click.UsageError("APP is missing: write module:attribute, for example app:application")
+    # Not earlier: --print-config changes nothing.
+    for name, value in sourced.environment.items():
+        os.environ.setdefault(name, value)
+    settings = sourced.settings
+    _change_directory(settings.chdir)
+    configure(settings.log_level, settings.log_format)
+    sys.exit(_guarded(lambda: _check(app, settings) if check else _serve(app, settings)))
+
+
+def _change_directory(path: str | None) -> None:
+    if path is None:
+        return
+    try:
+        os.chdir(path)
+    except OSError as error:
+        raise click.UsageError(f"--chdir {path}: {error.strerror}") from None
+
+
+def _guarded(action: Callable[[], int]) -> int:
+    """The exit code of `action`; a StartupError becomes its message on stderr and 3."""
+    try:
+        return action()
+    except StartupError as error:
+        click.echo(startup_text(error), err=True, nl=False)
+        return STARTUP_FAILURE
+
+
+def _prepare(app: str, settings: Settings) -> Prepared:
+    return prepare(
+        app,
+        factory=settings.factory,
+        app_dir=settings.app_dir,
+        interface=settings.interface,
+        mode=settings.mode,
+    )
+
+
+def _check(app: str, settings: Settings) -> int:
+    prepared = _prepare(app, settings)
+    click.echo(f"ok: {app} is {'an ASGI' if prepared.kind == 'asgi' else 'a WSGI'} app, mode {prepared.mode}")
+    return 0
+
+
+def _serve(app: str, settings: Settings) -> int:
+    prepared = _prepare(app, settings)
+    from bridgeserve.serve.main import main_loop
+
+    # What was found out is settled: the factory has been called, the kind and the mode are known.
+    known = replace(settings, factory=False, interface=prepared.kind, mode=prepared.mode)
+    return main_loop(prepared.app, known)
+
+
+def config_page(sourced: Sourced) -> str:
+    """One line per option: name = value  (origin)."""
+    rows = [(name, words(getattr(sourced.settings, name)) or "-", sourced.origins[name]) for name in OPTIONS]
+    width = max(len(name) for name, _, _ in rows)
+    wide = max(len(value) for _, value, _ in rows if len(value) <= 40)
+    return "".join(f"{name:{width}} = {value:{wide}}  ({origin})\n" for name, value, origin in rows)

@@ -1,0 +1,170 @@
+"""ASGI 3 over HTTP: one application call for one exchange.
+
+Order of events (ASGI specification, HTTP connection scope): `http.response.start` once, then
+`http.response.body` until one without `more_body`. Anything else raises into the application.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+from urllib.parse import unquote
+
+from bridgeserve.dispatch.base import ClientDisconnected, Exchange, answer
+from bridgeserve.wire.framing import ResponseHead
+from bridgeserve.wire.gate import KNOWN_METHODS
+
+Message = MutableMapping[str, Any]
+AsgiApp = Callable[[dict[str, Any], Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Any]
+
+_log = logging.getLogger("bridgeserve.error")
+METHODS = {method: method.decode() for method in KNOWN_METHODS}
+_VERSIONS = {"version": "3.0", "spec_version": "2.4"}
+
+
+class AsgiRunner:
+    """Calls `app` for exchanges.
+
+    :param state: what the lifespan put there; each request gets its own shallow copy. None: no lifespan.
+    """
+
+    __slots__ = ("_app", "_root_path", "state")
+
+    def __init__(self, app: AsgiApp, root_path: str = "", state: dict[str, Any] | None = None) -> None:
+        self._app = app
+        self._root_path = root_path.rstrip("/")
+        self.state = state
+
+    def scope(self, exchange: Exchange) -> dict[str, Any]:
+        """The connection scope; `path` holds the root path, whether or not a proxy has stripped it."""
+        request = exchange.request
+        endpoint = exchange.endpoint
+        raw = request.path
+        path = raw.decode("ascii") if b"%" not in raw else unquote(raw.decode("ascii"))
+        root = self._root_path
+        if root and path != root and not path.startswith(root + "/"):
+            path = root + path
+        scope = {
+            "type": "http",
+            "asgi": _VERSIONS,
+            "http_version": request.version,
+            "method": METHODS.get(request.method) or request.method.decode("ascii").upper(),
+            "scheme": endpoint.scheme,
+            "path": path,
+            "raw_path": raw,
+            "query_string": request.query,
+            "root_path": root,
+            "headers": request.headers,
+            "client": endpoint.client,
+            "server": endpoint.server,
+        }
+        if self.state is not None:
+            scope["state"] = self.state.copy()
+        return scope
+
+    async def run(self, exchange: Exchange, ended: Callable[[], None]) -> None:
+        """Call the application and see to it that the exchange ends; `ended` is called last, whatever happens."""
+        cycle = AsgiCycle(exchange)
+        try:
+            result = await self._app(self.scope(exchange), cycle.receive, cycle.send)
+        except ClientDisconnected:
+            _log.debug("the application ended because its client left")
+            exchange.abort()
+        except Exception:
+            # Whatever an application raises is its own affair: logged once, and the client gets a 500 or a cut.
+            _log.exception("the ASGI application raised an exception")
+            cycle.fail()
+        except BaseException:
+            cycle.fail()  # cancelled, or asked to end: the client must be able to tell
+            raise
+        else:
+            if result is not None:
+                _log.error("the ASGI application returned %s instead of None", type(result).__name__)
+            if not cycle.complete and not exchange.lost:
+                _log.error("the ASGI application returned without completing its response")
+                cycle.fail()
+        finally:
+            ended()
+
+
+class AsgiCycle:
+    """`receive` and `send` of one exchange."""
+
+    __slots__ = ("_body_read", "_exchange", "_head", "_started", "complete")
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._body_read = False
+        self._head: ResponseHead | None = None  # held until the first body message
+        self._started = False
+        self.complete = False
+
+    async def receive(self) -> Message:
+        """The next piece of the request body; `http.disconnect` after the response or when the client left."""
+        exchange = self._exchange
+        if not self._body_read:
+            if exchange.request.complete:
+                self._body_read = True
+                return {"type": "http.request", "body": exchange.request.body, "more_body": False}
+            try:
+                data = await exchange.read()
+            except ClientDisconnected:
+                self._body_read = True
+                return {"type": "http.disconnect"}
+            self._body_read = not data
+            return {"type": "http.request", "body": data, "more_body": bool(data)}
+        if not self.complete:
+            await exchange.wait_disconnect()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        """Take a message of the application.
+
+        :raises ClientDisconnected: (an OSError) the client has left.
+        :raises RuntimeError: a message in the wrong order; TypeError, ValueError: one that cannot be sent.
+        """
+        kind = message["type"]
+        exchange = self._exchange
+        if kind == "http.response.body":
+            if not self._started:
+                raise RuntimeError("expected 'http.response.start' first, got 'http.response.body'")
+            if self.complete:
+                raise RuntimeError("'http.response.body' after the response was complete")
+            body = message.get("body", b"")
+            if body.__class__ is not bytes:
+                body = _octets(body)
+            more = message.get("more_body", False)
+            if exchange.lost:
+                self.complete = not more
+                raise ClientDisconnected("the client left")
+            if self._head is not None:
+                head, self._head = self._head, None
+                self.complete = not more
+                exchange.respond(head, body, not more)
+            elif more:
+                exchange.write(body)
+            else:
+                self.complete = True
+                exchange.finish(body)
+            if more and not exchange.writable:
+                await exchange.drain()
+        elif kind == "http.response.start":
+            if self._started:
+                raise RuntimeError("expected 'http.response.body', got a second 'http.response.start'")
+            self._head = ResponseHead(message["status"], b"", message.get("headers", ()))
+            self._started = True
+        else:
+            raise RuntimeError(f"expected 'http.response.start' or 'http.response.body', got {kind!r}")
+
+    def fail(self) -> None:
+        """End an exchange that the application did not: 500 before the head, a cut connection after it."""
+        if not self.complete and not self._exchange.lost:
+            self.complete = True
+            answer(self._exchange, 500)
+
+
+def _octets(body: Any) -> bytes:
+    if isinstance(body, (bytearray, memoryview)):
+        return bytes(body)
+    raise TypeError(f"the body of 'http.response.body' must be bytes, not {type(body).__name__}")

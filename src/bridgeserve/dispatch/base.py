@@ -1,0 +1,111 @@
+"""The interfaces of this floor: what a dispatcher sees of one request, and what a dispatcher is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import BinaryIO, Protocol, Self
+
+from bridgeserve.wire.events import Request
+from bridgeserve.wire.framing import ResponseHead
+
+
+class ClientDisconnected(OSError):
+    """The client left, or stalled longer than its deadline: there is nobody to read from or to write to."""
+
+
+class Endpoint:
+    """Facts about a connection that every request on it shares.
+
+    `client` and `server` are (host, port); on a unix socket client is None and server (path, None).
+    """
+
+    __slots__ = ("client", "scheme", "server")
+
+    def __init__(self, scheme: str, client: tuple[str, int] | None, server: tuple[str, int | None] | None) -> None:
+        self.scheme = scheme
+        self.client = client
+        self.server = server
+
+
+class Exchange(Protocol):
+    """One request and its response, seen from the loop. Nothing here blocks; nothing here knows a mode.
+
+    After the client left, writes are silently dropped (a dispatcher learns of it by `disconnected`,
+    `on_disconnect`, or the exception of an await).
+    """
+
+    request: Request
+    endpoint: Endpoint
+    disconnected: bool  # the client sent its last octet or is gone
+    lost: bool  # the connection is gone: nothing can be written
+    responded: bool  # the head is out
+    spool: BinaryIO | None  # the body, where a dispatcher collected it; closed by who runs or refuses the request
+    writable: bool  # False above the high-water mark of the transport
+    on_disconnect: Callable[[Exchange], None] | None  # on the loop, at the last octet and at the loss
+    on_writable: Callable[[], None] | None  # called once when `writable` comes back
+
+    def respond(self, head: ResponseHead, body: bytes, end: bool) -> None:
+        """Send the head with the first octets of the body; `end`: the whole of it."""
+
+    def write(self, data: bytes) -> None:
+        """Send more of the body."""
+
+    def finish(self, data: bytes = b"") -> None:
+        """Send the last octets."""
+
+    def inform(self, payload: bytes) -> None:
+        """Send an interim response (`wire.framing.informational`); dropped for HTTP/1.0."""
+
+    def abort(self) -> None:
+        """Cut the connection so that the client can tell; nothing happens after a complete response."""
+
+    async def drain(self) -> None:
+        """Return when the client can take more; raises ClientDisconnected."""
+
+    async def send_file(self, file: int, offset: int, count: int) -> bool:
+        """Send octets of a descriptor as the body; False: nothing sent, not possible. Raises ClientDisconnected."""
+
+    async def read(self) -> bytes:
+        """The next octets of the request body, b"" at its end; raises ClientDisconnected."""
+
+    async def wait_disconnect(self) -> None:
+        """Return when the client has left or the response is complete."""
+
+
+class Dispatcher(Protocol):
+    """A mode at work. Entered before the listeners open, left after the last exchange."""
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def dispatch(self, exchange: Exchange) -> None:
+        """Take a request. Returns at once; the response comes through the exchange."""
+
+    def statistics(self) -> dict[str, int]:
+        """Numbers for `Server.stats()`."""
+
+
+def refuse(exchange: Exchange, status: int, extra: Iterable[tuple[bytes, bytes]] = ()) -> None:
+    """Answer a request that will not run; what was collected for it goes."""
+    drop_spool(exchange)
+    answer(exchange, status, extra)
+
+
+def drop_spool(exchange: Exchange) -> None:
+    """Close the collected body, if there is one."""
+    if exchange.spool is not None:
+        exchange.spool.close()
+        exchange.spool = None
+
+
+def answer(exchange: Exchange, status: int, extra: Iterable[tuple[bytes, bytes]] = ()) -> None:
+    """Answer with a plain status page of our own, or cut what was begun already."""
+    if exchange.responded:
+        exchange.abort()
+        return
+    head = ResponseHead(status, b"", [(b"content-type", b"text/plain; charset=utf-8"), *extra])
+    exchange.respond(head, head.line[13:-2], True)

@@ -1,0 +1,225 @@
+"""Inline mode: the application runs on the loop. ASGI as one task a request, WSGI called directly."""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import _set_running_loop
+import io
+import logging
+from collections.abc import Callable, Generator
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from bridgeserve.dispatch.admission import Gatekeeper
+from bridgeserve.dispatch.asgi import AsgiRunner
+from bridgeserve.dispatch.base import ClientDisconnected, Endpoint, Exchange, answer, drop_spool
+from bridgeserve.dispatch.body import collect
+from bridgeserve.dispatch.tasks import Tasks
+from bridgeserve.dispatch.wsgi import WsgiRunner
+from bridgeserve.settings import Admission
+from bridgeserve.wire.events import Request
+from bridgeserve.wire.framing import ResponseHead, informational
+
+_log = logging.getLogger("bridgeserve.error")
+
+
+class InlineAsgi:
+    """ASGI: one task for each request."""
+
+    def __init__(self, runner: AsgiRunner, admission: Admission) -> None:
+        self._runner = runner
+        self._tasks = Tasks()
+        self._gate = Gatekeeper(admission, admission.concurrency, self._start)
+        # Without a limit nothing can wait: the gate is left out of the path.
+        self.dispatch = self._gate.admit if admission.concurrency is not None else self._direct
+
+    async def __aenter__(self) -> Self:
+        await self._tasks.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._gate.close()
+        await self._tasks.__aexit__(kind, value, trace)
+
+    def _direct(self, exchange: Exchange) -> None:
+        self._tasks.start(self._runner.run(exchange, self._tasks.ended))
+
+    def _start(self, exchange: Exchange) -> None:
+        self._tasks.start(self._runner.run(exchange, self._release))
+
+    def _release(self) -> None:
+        self._tasks.ended()
+        self._gate.release()
+
+    def statistics(self) -> dict[str, int]:
+        """Requests that run, wait, and were refused."""
+        return {
+            "running": len(self._tasks),
+            "waiting": len(self._gate.waiting),
+            "refused": self._gate.refused,
+        }
+
+
+class InlinePort:
+    """The port of an application that runs on the loop: nothing blocks, so `steps` are paced by the caller.
+
+    PEP 3333's `write()` cannot wait here; what it leaves unsent is bounded by BACKLOG_MAX, above it the
+    connection is cut.
+    """
+
+    __slots__ = ("_body", "_exchange", "_unpaced", "endpoint", "request")
+
+    BACKLOG_MAX = 16 << 20
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._body = exchange.spool
+        self._unpaced = 0
+        self.request: Request = exchange.request
+        self.endpoint: Endpoint = exchange.endpoint
+
+    def body(self) -> BinaryIO:
+        """The request body as a file."""
+        if self._body is None:
+            self._body = io.BytesIO(self.request.body)
+        return self._body
+
+    def inform(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        """Send an interim response."""
+        self._exchange.inform(informational(status, headers))
+
+    def respond(self, status: int, reason: bytes, headers: list[tuple[bytes, bytes]], body: bytes, end: bool) -> None:
+        """Send the head; raises ResponseError for what cannot be sent, ClientDisconnected."""
+        head = ResponseHead(status, reason, headers)
+        self._check(len(body))
+        self._exchange.respond(head, body, end)
+
+    def write(self, data: bytes) -> None:
+        """Send more; raises ClientDisconnected."""
+        self._check(len(data))
+        self._exchange.write(data)
+
+    def finish(self, data: bytes = b"") -> None:
+        """Send the last octets; raises ClientDisconnected."""
+        self._check(len(data))
+        self._exchange.finish(data)
+
+    def _check(self, size: int) -> None:
+        if self._exchange.lost:
+            raise ClientDisconnected("the client left")
+        self._unpaced = 0 if self._exchange.writable else self._unpaced + size
+        if self._unpaced > self.BACKLOG_MAX:
+            self._exchange.abort()
+            raise ClientDisconnected("the client does not read and write() cannot wait in inline mode")
+
+    def send_file(self, file: int, offset: int, count: int) -> bool:
+        """Not from the loop: the runner iterates instead."""
+        return False
+
+    def abort(self) -> None:
+        """Cut the connection."""
+        self._exchange.abort()
+
+    def disconnected(self) -> bool:
+        """True once the client has left."""
+        return self._exchange.disconnected
+
+
+class InlineWsgi:
+    """WSGI called on the loop, one at a time: for small applications and development."""
+
+    def __init__(self, runner: WsgiRunner, admission: Admission, body_memory: int) -> None:
+        self._runner = runner
+        self._memory = body_memory
+        self._tasks = Tasks()
+        self._gate = Gatekeeper(admission, admission.concurrency, self._start)
+
+    async def __aenter__(self) -> Self:
+        await self._tasks.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._gate.close()
+        await self._tasks.__aexit__(kind, value, trace)
+
+    def dispatch(self, exchange: Exchange) -> None:
+        """Call the application, after the body is complete."""
+        if exchange.request.complete:
+            self._gate.admit(exchange)
+        else:
+            self._tasks.spawn(self._collect(exchange))
+
+    async def _collect(self, exchange: Exchange) -> None:
+        if await spool(exchange, self._memory):
+            self._gate.admit(exchange)
+
+    def _start(self, exchange: Exchange) -> None:
+        steps = self._runner.steps(InlinePort(exchange))
+        if step(steps):
+            self._tasks.spawn(self._rest(exchange, steps))
+        else:
+            self._end(exchange)
+
+    async def _rest(self, exchange: Exchange, steps: Generator[None, None, None]) -> None:
+        """The remaining steps of a streamed response, each when the client can take it."""
+        try:
+            more = True
+            while more:
+                await asyncio.sleep(0)  # others have their turn between two chunks
+                await exchange.drain()
+                more = step(steps)
+        except ClientDisconnected:
+            pass
+        finally:
+            _out_of_the_loop(steps.close)  # closes the application's iterable
+            self._end(exchange)
+
+    def _end(self, exchange: Exchange) -> None:
+        drop_spool(exchange)
+        exchange.abort()  # only where the application left its response incomplete
+        self._gate.release()
+
+    def statistics(self) -> dict[str, int]:
+        """Requests that run, wait, and were refused."""
+        gate = self._gate
+        return {"running": gate.running, "waiting": len(gate.waiting), "refused": gate.refused}
+
+
+def step(steps: Generator[None, None, None]) -> bool:
+    """One step; False at the end."""
+    try:
+        _out_of_the_loop(steps.__next__)
+    except StopIteration:
+        return False
+    return True
+
+
+def _out_of_the_loop(call: Callable[[], object]) -> None:
+    """Call code of a WSGI application.
+
+    It is synchronous and must not find the loop that it runs on: Django refuses its ORM where one runs,
+    `asyncio.run` refuses to start. So the loop is out of sight meanwhile.
+    """
+    loop = asyncio.get_running_loop()
+    _set_running_loop(None)
+    try:
+        call()
+    finally:
+        _set_running_loop(loop)
+
+
+async def spool(exchange: Exchange, memory: int) -> bool:
+    """Collect the body into `exchange.spool`; False when the client left or (507) it cannot be stored."""
+    try:
+        exchange.spool = await collect(exchange, memory)
+    except ClientDisconnected:
+        return False
+    except OSError as error:
+        _log.error("a request body cannot be stored: %s", error)
+        answer(exchange, 507)
+        return False
+    return True

@@ -1,0 +1,312 @@
+"""Threads mode: WSGI in a pool of threads, the loop in front of it.
+
+loop thread                                     pool thread
+-----------                                     -----------
+Gatekeeper starts an exchange
+  SimpleQueue.put(port)  ───────────────────►   runner.run(port)
+Bridge._drain                                     port.respond / write / finish
+  exchange.respond / write / finish  ◄───────       deque.append, one wake-up per burst
+
+A request is put into the queue only when a thread is free, so the queue is never longer than the
+pool. Those that wait, wait in the Gatekeeper, from which a thread that has finished takes the next
+one itself: a trip over the loop for each of them measured twice the cost of the request.
+
+A thread that writes faster than its client reads blocks in its port until the transport is
+writable, the client is gone, or the write deadline of the connection has cut it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from queue import SimpleQueue
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+from bridgeserve.dispatch.admission import Gatekeeper
+from bridgeserve.dispatch.base import ClientDisconnected, Endpoint, Exchange
+from bridgeserve.dispatch.body import StreamedBody
+from bridgeserve.dispatch.inline import spool
+from bridgeserve.dispatch.tasks import Tasks
+from bridgeserve.dispatch.wsgi import WsgiRunner
+from bridgeserve.settings import Admission
+from bridgeserve.wire.events import Request
+from bridgeserve.wire.framing import ResponseHead, informational
+
+_log = logging.getLogger("bridgeserve.error")
+WRITE_AHEAD = 65536  # octets a thread may be ahead of the transport
+
+
+class Bridge:
+    """Calls from pool threads to the loop, in order, with one wake-up for a burst of them."""
+
+    __slots__ = ("_calls", "_loop", "_woken")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._calls: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+        self._woken = False
+
+    def post(self, function: Callable[..., None], *arguments: Any) -> None:
+        """(pool thread) Call `function` on the loop soon."""
+        self._calls.append((function, arguments))
+        self.wake()
+
+    def post_quietly(self, function: Callable[..., None], *arguments: Any) -> None:
+        """(pool thread) Call `function` with the next burst, whenever that is."""
+        self._calls.append((function, arguments))
+
+    def wake(self) -> None:
+        """(pool thread) Make the loop look at the calls."""
+        if not self._woken:
+            self._woken = True
+            # RuntimeError: the loop has closed, a thread that was left behind has nobody to tell.
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self.drain)
+
+    def wait_for(self, function: Callable[[], Any]) -> Any:
+        """(pool thread) Run the coroutine function on the loop and wait for its result."""
+        return asyncio.run_coroutine_threadsafe(function(), self._loop).result()
+
+    def drain(self) -> None:
+        """(loop) Make all calls. The flag falls first: a call posted after the last pop wakes again."""
+        self._woken = False
+        calls = self._calls
+        while calls:
+            function, arguments = calls.popleft()
+            function(*arguments)
+
+
+class ThreadPort:
+    """The port of a request that runs in a pool thread. Methods are the thread's; `_on_loop…` are the loop's."""
+
+    __slots__ = ("_body", "_bridge", "_exchange", "_flow", "_outstanding", "complete", "endpoint", "request")
+
+    def __init__(self, exchange: Exchange, bridge: Bridge) -> None:
+        self._exchange = exchange
+        self._bridge = bridge
+        self._body = exchange.spool
+        self._flow: threading.Condition | None = None  # made when a response is streamed
+        self._outstanding = 0
+        self.complete = False  # the last octets were handed over
+        self.request: Request = exchange.request
+        self.endpoint: Endpoint = exchange.endpoint
+
+    def body(self) -> BinaryIO:
+        """The request body: in memory, in a file, or arriving."""
+        if self._body is None:
+            if self.request.complete:
+                self._body = io.BytesIO(self.request.body)
+            else:
+                stream = StreamedBody(lambda: self._bridge.wait_for(self._exchange.read))
+                self._body = io.BufferedReader(stream, 65536)
+        return self._body
+
+    def inform(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        """Send an interim response."""
+        self._bridge.post(self._exchange.inform, informational(status, headers))
+
+    def respond(self, status: int, reason: bytes, headers: list[tuple[bytes, bytes]], body: bytes, end: bool) -> None:
+        """Send the head; raises ResponseError for what cannot be sent, ClientDisconnected."""
+        if self._exchange.lost:
+            raise ClientDisconnected("the client left")
+        head = ResponseHead(status, reason, headers)
+        if end:
+            self.complete = True
+            self._bridge.post(self._exchange.respond, head, body, True)
+        else:
+            self._flow = threading.Condition()
+            self._send(len(body), self._exchange.respond, head, body, False)
+
+    def write(self, data: bytes) -> None:
+        """Send more; blocks while the client is slow; raises ClientDisconnected."""
+        self._send(len(data), self._exchange.write, data)
+
+    def finish(self, data: bytes = b"") -> None:
+        """Send the last octets; raises ClientDisconnected."""
+        if self._exchange.lost:
+            raise ClientDisconnected("the client left")
+        self.complete = True
+        self._bridge.post(self._exchange.finish, data)
+
+    def _send(self, size: int, function: Callable[..., None], *arguments: Any) -> None:
+        flow = self._flow
+        assert flow is not None
+        with flow:
+            flow.wait_for(lambda: self._exchange.lost or self._outstanding <= WRITE_AHEAD)
+            if self._exchange.lost:
+                raise ClientDisconnected("the client left")
+            self._outstanding += size
+        self._bridge.post(self._on_loop_send, size, function, arguments)
+
+    def _on_loop_send(self, size: int, function: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+        function(*arguments)
+        if self._exchange.writable:
+            self._on_loop_sent(size)
+        else:
+            before = self._exchange.on_writable
+
+            def writable() -> None:
+                if before is not None:
+                    before()
+                self._on_loop_sent(size)
+
+            self._exchange.on_writable = writable
+
+    def _on_loop_sent(self, size: int) -> None:
+        assert self._flow is not None
+        with self._flow:
+            self._outstanding -= size
+            self._flow.notify()
+
+    def lose(self, exchange: Exchange) -> None:
+        """(loop) The client is gone: the thread learns it at its next word, or now if it waits.
+
+        A client that has only sent its last octet may still read: nothing changes for it.
+        """
+        if exchange.lost and self._flow is not None:
+            with self._flow:
+                self._flow.notify_all()
+
+    def send_file(self, file: int, offset: int, count: int) -> bool:
+        """Send octets of a descriptor by sendfile; False: iterate instead. Raises ClientDisconnected."""
+        if self._exchange.lost:
+            raise ClientDisconnected("the client left")
+        return bool(self._bridge.wait_for(lambda: self._exchange.send_file(file, offset, count)))
+
+    def abort(self) -> None:
+        """Cut the connection."""
+        self._bridge.post(self._exchange.abort)
+
+    def disconnected(self) -> bool:
+        """True once the client has left."""
+        return self._exchange.lost or self._exchange.disconnected
+
+    def settle(self) -> None:
+        """(loop) The application has ended: cut a response that is not complete."""
+        self._exchange.abort()
+
+    def close(self) -> None:
+        """(thread) The application has ended: its input goes."""
+        if self._body is not None:
+            self._body.close()
+
+
+class ThreadPool:
+    """WSGI in `threads` threads."""
+
+    def __init__(
+        self, runner: WsgiRunner, threads: int, admission: Admission, body_memory: int, buffering: bool
+    ) -> None:
+        self._runner = runner
+        self._threads = threads
+        self._memory = body_memory
+        self._buffering = buffering
+        limit = admission.concurrency
+        self._gate = Gatekeeper(admission, min(threads, limit) if limit else threads, self._start, self._settle)
+        self._queue: SimpleQueue[ThreadPort | None] = SimpleQueue()
+        self._tasks = Tasks()
+        self._pool: list[threading.Thread] = []
+        self._bridge: Bridge
+
+    async def __aenter__(self) -> Self:
+        self._bridge = Bridge(asyncio.get_running_loop())
+        await self._tasks.__aenter__()
+        for number in range(self._threads):
+            # daemon: an application that never returns must not keep the process alive after the grace time
+            thread = threading.Thread(target=self._work, name=f"bridgeserve-{number}", daemon=True)
+            thread.start()
+            self._pool.append(thread)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._gate.close()
+        await self._tasks.__aexit__(kind, value, trace)
+        for _ in self._pool:
+            self._queue.put(None)
+        await asyncio.to_thread(self._join)
+        self._bridge.drain()
+
+    def _join(self) -> None:
+        for thread in self._pool:
+            thread.join(1.0 / len(self._pool))
+        left = sum(thread.is_alive() for thread in self._pool)
+        if left:
+            _log.error("%d of %d threads are still in the application and are left behind", left, len(self._pool))
+
+    def dispatch(self, exchange: Exchange) -> None:
+        """(loop) Take a request; its body is read first unless it is streamed by choice."""
+        if exchange.request.complete or not self._buffering:
+            self._gate.admit(exchange)
+        else:
+            self._tasks.spawn(self._collect(exchange))
+
+    async def _collect(self, exchange: Exchange) -> None:
+        if await spool(exchange, self._memory):
+            self._gate.admit(exchange)
+
+    def _start(self, exchange: Exchange) -> None:
+        """(loop) A thread is free for it."""
+        self._queue.put(self._port(exchange))
+
+    def _port(self, exchange: Exchange) -> ThreadPort:
+        """(either) From here on the exchange is the thread's; a loss before it is seen by `exchange.lost`."""
+        port = ThreadPort(exchange, self._bridge)
+        exchange.on_disconnect = port.lose
+        return port
+
+    def _ended(self, port: ThreadPort) -> None:
+        """(loop) The thread is free again; a response that it did not complete is cut."""
+        port.settle()
+        self._gate.release()
+
+    def _settle(self) -> None:
+        """(loop) Endings that were told quietly count before a request is made to wait."""
+        self._bridge.drain()
+
+    def _work(self) -> None:
+        """(pool thread) Run requests until told to end."""
+        get = self._queue.get
+        take = self._gate.take
+        run = self._runner.run
+        bridge = self._bridge
+        gate = self._gate
+        port: ThreadPort | None = None
+        while port is not None or (port := get()) is not None:
+            try:
+                run(port)
+            except BaseException:  # KeyboardInterrupt raised by an application must not end the thread
+                _log.exception("the application ended its thread's request in an unusual way")
+                port.abort()
+            port.close()
+            exchange = take()
+            if exchange is not None:
+                # This thread goes on with the oldest waiting request: nothing is to be told but a loose end.
+                if not port.complete:
+                    bridge.post(port.settle)
+                port = self._port(exchange)
+                continue
+            # Nobody needs to know at once that a thread is free, unless somebody waits for it. The waiter
+            # is entered before the loop settles, and we post before we look, so one of the two sees the other.
+            bridge.post_quietly(self._ended, port)
+            port = None
+            if gate.waiting:
+                bridge.wake()
+
+    def statistics(self) -> dict[str, int]:
+        """Threads, requests that run, wait, and were refused."""
+        self._bridge.drain()
+        gate = self._gate
+        return {
+            "threads": self._threads,
+            "running": gate.running,
+            "waiting": len(gate.waiting),
+            "refused": gate.refused,
+        }

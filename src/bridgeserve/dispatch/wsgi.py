@@ -1,0 +1,268 @@
+"""PEP 3333, once: calls an application and brings its response to a port.
+
+The same code serves every mode. `steps` is a generator that pauses after each chunk that is not the
+last, so that a caller on the loop can wait for the client; `run` is for a caller that may block.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import sys
+from collections.abc import Callable, Generator, Iterable, Iterator
+from types import TracebackType
+from typing import Any
+
+from bridgeserve.dispatch.base import ClientDisconnected
+from bridgeserve.dispatch.environ import Environs, early_hints
+from bridgeserve.dispatch.files import FileWrapper
+from bridgeserve.dispatch.port import Port
+
+WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
+
+_log = logging.getLogger("bridgeserve.error")
+JOIN_MAX = 65536  # octets of a list that are sent in one piece
+ERROR_HEADERS = [(b"content-type", b"text/plain; charset=utf-8")]
+HOP_BY_HOP = frozenset(  # PEP 3333 "Other HTTP Features": an application may not use them
+    {
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+# Response field names seen in order, with their octets. Bounded: an application may invent names.
+_NAMES: dict[str, bytes] = {}
+_NAMES_MAX = 1024
+
+
+class ApplicationError(Exception):
+    """The application broke PEP 3333; the message says how."""
+
+
+class WsgiRunner:
+    """Runs one application for many requests.
+
+    :param root_path: SCRIPT_NAME.
+    :param multithread: the truth about `wsgi.multithread`; `multiprocess` likewise.
+    """
+
+    __slots__ = ("_app", "_environs")
+
+    def __init__(self, app: Any, *, root_path: str = "", multithread: bool, multiprocess: bool) -> None:
+        self._app: WsgiApp = app
+        self._environs = Environs(root_path, multithread, multiprocess)
+
+    def run(self, port: Port) -> None:
+        """Serve one request to its end. Errors of the application are logged and answered, not raised."""
+        for _ in self.steps(port):
+            pass
+
+    def steps(self, port: Port) -> Generator[None, None, None]:
+        """Serve one request; pauses after each chunk that is not the last.
+
+        Everything of the application runs in one context of its own. Closing the generator early closes
+        the application's iterable.
+        """
+        context = contextvars.copy_context()
+        call = WsgiCall(self._app, port)
+        try:
+            if context.run(call.begin, self._environs):
+                try:
+                    while context.run(call.next_chunk):
+                        yield
+                finally:
+                    context.run(call.close)
+        except ClientDisconnected:
+            _log.debug("the client left before its response was complete")
+            port.abort()
+        except Exception:
+            # Whatever an application raises is its own affair: logged once, answered with 500 or a cut.
+            call.fail()
+        except SystemExit:
+            call.fail()  # an application does not end the server
+
+
+class WsgiCall:
+    """One call of an application: start_response, write, the iterable."""
+
+    __slots__ = ("_app", "_close", "_head", "_iterator", "_port", "_sent")
+
+    def __init__(self, app: WsgiApp, port: Port) -> None:
+        self._app = app
+        self._port = port
+        self._head: tuple[int, bytes, list[tuple[bytes, bytes]]] | None = None
+        self._sent = False  # the head is out
+        self._iterator: Iterator[bytes] | None = None
+        self._close: Callable[[], object] | None = None
+
+    def begin(self, environs: Environs) -> bool:
+        """Call the application; True when its iterable has chunks to ask for (`close` must follow)."""
+        environ = environs.make(self._port)
+        environ["wsgi.early_hints"] = early_hints(self._port)
+        result = self._app(environ, self.start_response)
+        kind = result.__class__
+        if (kind is list or kind is tuple) and self._whole(result):
+            return False
+        close = getattr(result, "close", None)
+        try:
+            if isinstance(result, FileWrapper) and self._send_file(result):
+                self._call_close(close)
+                return False
+            self._iterator = iter(result)
+        except BaseException:
+            self._call_close(close)
+            raise
+        self._close = close
+        return True
+
+    def _call_close(self, close: Callable[[], object] | None) -> None:
+        if close is not None:
+            close()
+
+    def _whole(self, chunks: Any) -> bool:
+        """A list or tuple: in one piece where that copies little; False: it has to be iterated."""
+        if len(chunks) == 1:
+            body = chunks[0]
+        elif all(isinstance(chunk, bytes) for chunk in chunks) and sum(map(len, chunks)) <= JOIN_MAX:
+            body = b"".join(chunks)
+        else:
+            return False
+        if not isinstance(body, bytes):
+            raise ApplicationError(f"the iterable must give bytes, not {type(body).__name__}")
+        if self._sent:
+            self._port.finish(body)
+        else:
+            self._respond(body, True)
+        return True
+
+    def next_chunk(self) -> bool:
+        """Send the next chunk; False when the response is complete."""
+        assert self._iterator is not None
+        for chunk in self._iterator:
+            if not isinstance(chunk, bytes):
+                raise ApplicationError(f"the iterable must give bytes, not {type(chunk).__name__}")
+            if chunk:
+                self._send(chunk)
+                return True
+        if self._sent:
+            self._port.finish()
+        else:
+            self._respond(b"", True)
+        return False
+
+    def close(self) -> None:
+        """PEP 3333: `close` is called in every case, once."""
+        close, self._close = self._close, None
+        self._iterator = None
+        if close is not None:
+            close()
+
+    def start_response(
+        self, status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None
+    ) -> Callable[[bytes], None]:
+        """PEP 3333 "The start_response() Callable"."""
+        if exc_info is not None:
+            try:
+                if self._sent:
+                    raise exc_info[1].with_traceback(exc_info[2])
+            finally:
+                exc_info = None  # no cycle through the traceback
+        elif self._head is not None:
+            raise ApplicationError("start_response was called a second time without exc_info")
+        self._head = (*_status(status), _headers(headers))
+        return self.write
+
+    def write(self, data: bytes) -> None:
+        """PEP 3333 "The write() Callable"."""
+        if not isinstance(data, bytes):
+            raise ApplicationError(f"write() takes bytes, not {type(data).__name__}")
+        if data:
+            self._send(data)
+
+    def _send(self, data: bytes) -> None:
+        if self._sent:
+            self._port.write(data)
+        else:
+            self._respond(data, False)
+
+    def _respond(self, body: bytes, end: bool) -> None:
+        if self._head is None:
+            raise ApplicationError("the application did not call start_response")
+        status, reason, headers = self._head
+        self._port.respond(status, reason, headers, body, end)
+        self._sent = True
+
+    def _send_file(self, wrapper: FileWrapper) -> bool:
+        """Hand a regular file to the port; False when it has to be read instead."""
+        extent = wrapper.extent()
+        if extent is None or self._head is None or self._sent:
+            return False
+        descriptor, offset, count = extent
+        status, reason, headers = self._head
+        lengths = [value for name, value in headers if name.lower() == b"content-length"]
+        if lengths:
+            if not lengths[0].isdigit():
+                return False
+            count = min(count, int(lengths[0]))
+        else:
+            self._head = (status, reason, [*headers, (b"content-length", b"%d" % count)])
+        self._respond(b"", False)
+        if not self._port.send_file(descriptor, offset, count):
+            return False
+        self._port.finish()
+        return True
+
+    def fail(self) -> None:
+        """The exception being handled is the application's: log it, answer 500 or cut."""
+        request = self._port.request
+        path = request.path.decode("latin-1")
+        _log.error("the WSGI application failed: %s %s", request.method.decode("ascii"), path, exc_info=sys.exc_info())
+        try:
+            if self._sent:
+                self._port.abort()
+            else:
+                self._port.respond(500, b"", ERROR_HEADERS, b"Internal Server Error", True)
+        except ClientDisconnected:
+            _log.debug("the client left before it could be told")
+
+
+def _status(status: Any) -> tuple[int, bytes]:
+    """'200 OK' as number and reason; PEP 3333: a str of a code, a space and a reason."""
+    if status.__class__ is not str:
+        raise ApplicationError(f"the status must be a str, not {type(status).__name__}")
+    code, _, reason = status.partition(" ")
+    if len(code) != 3 or not code.isascii() or not code.isdigit():
+        raise ApplicationError(f"the status must be like '200 OK', not {status!r}")
+    return int(code), reason.encode("latin-1")
+
+
+def _headers(headers: Any) -> list[tuple[bytes, bytes]]:
+    """Response headers as bytes; PEP 3333: a list of (str, str), no hop-by-hop fields."""
+    if not isinstance(headers, list):
+        raise ApplicationError(f"the headers must be a list, not {type(headers).__name__}")
+    made: list[tuple[bytes, bytes]] = []
+    for item in headers:
+        try:
+            name, value = item
+            octets = _NAMES.get(name)
+            if octets is None:
+                octets = _name(name)
+            made.append((octets, value.encode("latin-1")))
+        except (AttributeError, TypeError, ValueError) as error:
+            raise ApplicationError(f"a header must be a pair of latin-1 str, not {item!r}") from error
+    return made
+
+
+def _name(name: str) -> bytes:
+    if name.lower() in HOP_BY_HOP:
+        raise ApplicationError(f"{name!r} is a hop-by-hop header, which only the server may send")
+    octets = name.encode("latin-1")
+    if len(_NAMES) < _NAMES_MAX:
+        _NAMES[name] = octets
+    return octets

@@ -1,0 +1,193 @@
+"""`Server`: an application, its mode and its sockets, as one async context manager."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from types import TracebackType
+from typing import Any, Self
+
+import anyio
+
+from bridgeserve._version import __version__
+from bridgeserve.dispatch.asgi import AsgiRunner
+from bridgeserve.dispatch.base import Dispatcher
+from bridgeserve.dispatch.inline import InlineAsgi, InlineWsgi
+from bridgeserve.dispatch.lifespan import Lifespan, LifespanFailed
+from bridgeserve.dispatch.threads import ThreadPool
+from bridgeserve.dispatch.wsgi import WsgiRunner
+from bridgeserve.net.engine import Engine, Protocols
+from bridgeserve.net.listeners import Acceptor, Address, ListenError, open_listeners
+from bridgeserve.observe.access import AccessLog
+from bridgeserve.serve.application import StartupError, prepare
+from bridgeserve.settings import Settings
+from bridgeserve.wire.framing import Preamble
+
+_log = logging.getLogger("bridgeserve")
+
+
+class Engaged:
+    """A server's parts while it runs."""
+
+    def __init__(self, engine: Engine, acceptors: list[Acceptor], dispatcher: Dispatcher) -> None:
+        self.engine = engine
+        self.acceptors = acceptors
+        self.dispatcher = dispatcher
+
+
+class Server:
+    """Serve `app` inside a running asyncio loop. Signals are left alone.
+
+    :param app: an application object, or its name as on the command line.
+    :param settings: all options; without it `options` are read (names as on the command line).
+    """
+
+    def __init__(self, app: object, settings: Settings) -> None:
+        self._app = app
+        self._settings = settings
+        self._stack = contextlib.AsyncExitStack()
+        self._parts: Engaged | None = None
+        self._drained = False
+        self.mode = ""
+        self.kind = ""
+        self.addresses: list[Address] = []
+
+    async def __aenter__(self) -> Self:
+        """Load the application, open the sockets, start up.
+
+        :raises StartupError: the application, a bind or the lifespan failed.
+        :raises RuntimeError: not inside an asyncio loop (trio).
+        """
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            raise RuntimeError("bridgeserve runs on asyncio; this is another event loop (trio?)") from None
+        try:
+            await self._start()
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await self._stack.aclose()
+            raise
+        return self
+
+    async def _start(self) -> None:
+        settings = self._settings
+        prepared = prepare(
+            self._app,
+            factory=settings.factory,
+            app_dir=settings.app_dir,
+            interface=settings.interface,
+            mode=settings.mode,
+        )
+        app: Any = prepared.app
+        self.kind = prepared.kind
+        self.mode = prepared.mode
+        try:
+            listeners = open_listeners(settings.binds, settings.backlog)
+        except ListenError as error:
+            raise StartupError(str(error)) from error
+        for listener in listeners:
+            self._stack.callback(listener.close)
+        dispatcher = await self._dispatcher(app)
+        engine = Engine(self._protocols(), dispatcher, self._sinks())
+        acceptors = [Acceptor(engine, listener, settings.limit_connections) for listener in listeners]
+        self._parts = Engaged(engine, acceptors, dispatcher)
+        self.addresses = [acceptor.address for acceptor in acceptors]
+        for acceptor in acceptors:
+            acceptor.start()
+        _log.info(
+            "bridgeserve %s serving on %s (%s)",
+            __version__,
+            ", ".join(map(_url, self.addresses)),
+            self._words(),
+        )
+
+    async def _dispatcher(self, app: Any) -> Dispatcher:
+        """The mode at work, entered."""
+        settings = self._settings
+        enter = self._stack.enter_async_context
+        if self.kind == "asgi":
+            lifespan = Lifespan(app, settings.lifespan, settings.timeout_graceful)
+            try:
+                await enter(lifespan)
+            except LifespanFailed as failure:
+                raise StartupError(f"the application's lifespan start-up failed: {failure}") from failure.__cause__
+            runner = AsgiRunner(app, settings.root_path, lifespan.state)
+            return await enter(InlineAsgi(runner, settings.admission))
+        threads = self.mode == "threads"
+        wsgi = WsgiRunner(app, root_path=settings.root_path, multithread=threads, multiprocess=False)
+        if not threads:
+            return await enter(InlineWsgi(wsgi, settings.admission, settings.body_memory))
+        pool = ThreadPool(
+            wsgi,
+            settings.threads,
+            settings.admission,
+            settings.body_memory,
+            buffering=settings.request_buffering,
+        )
+        return await enter(pool)
+
+    def _protocols(self) -> Protocols:
+        settings = self._settings
+        preamble = Preamble(settings.extra_headers, date=settings.date_header, server=settings.server_header)
+        return Protocols(settings.limits, settings.timeouts, settings.http, preamble)
+
+    def _sinks(self) -> tuple[AccessLog, ...]:
+        settings = self._settings
+        if not settings.access_log:
+            return ()
+        sink = AccessLog(settings.access_log_format)
+        self._stack.callback(sink.close)
+        return (sink,)
+
+    def _words(self) -> str:
+        pool = f", {self._settings.threads} threads" if self.mode == "threads" else ""
+        loop = "uvloop" if type(asyncio.get_running_loop()).__module__.startswith("uvloop") else "asyncio"
+        return f"mode {self.mode}, {self.kind}{pool}, {loop}, pid {os.getpid()}"
+
+    def stats(self) -> dict[str, int]:
+        """Numbers of this moment: connections, requests begun, and those of the mode."""
+        if self._parts is None:
+            return {}
+        engine = self._parts.engine
+        return {
+            "connections": len(engine.connections),
+            "requests": engine.requests,
+            **self._parts.dispatcher.statistics(),
+        }
+
+    async def drain(self) -> None:
+        """Stop accepting, serve the backlog, finish what is in flight; what is left after the grace time is cut."""
+        if self._parts is None or self._drained:
+            return
+        self._drained = True
+        for acceptor in self._parts.acceptors:
+            await acceptor.drain()
+        cut = await self._parts.engine.drain(self._settings.timeout_graceful)
+        if cut:
+            _log.warning("%d connections were cut at the end of the grace time", cut)
+
+    def abort(self) -> None:
+        """Stop at once: close the listeners and cut every connection."""
+        if self._parts is not None:
+            self._drained = True
+            for acceptor in self._parts.acceptors:
+                acceptor.close()
+            self._parts.engine.abort()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Drain, shut the mode and the lifespan down, close everything."""
+        with anyio.CancelScope(shield=True):
+            await self.drain()
+            await self._stack.aclose()
+
+
+def _url(address: Address) -> str:
+    if isinstance(address, str):
+        return f"unix:{address}"
+    host, port = address
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
