@@ -89,9 +89,7 @@ def _row(name: str, option: Option) -> str:
     default = default_words(name, option)
     shown = f"`{default}`" if default and not option.default else default
     allowed = (
-        ""
-        if option.choices or option.kind in ("flag", "switch", "text", "path")
-        else f" Allowed: {option.allowed}."
+        "" if option.choices or option.kind in ("flag", "switch", "text", "path") else f" Allowed: {option.allowed}."
     )
     cells = (_names(name, option), f"`{variable_of(name)}`", _cell(shown), _cell(option.help + allowed))
     return f"| {' | '.join(cells)} |"

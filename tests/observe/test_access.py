@@ -83,9 +83,7 @@ def test_atoms_of_request_headers(monkeypatch: pytest.MonkeyPatch) -> None:
     assert line == r"r ua i us\x20er i a\x22b"
 
 
-@pytest.mark.parametrize(
-    "value", [b"Bearer x", b"Basic ?", b"Basic", b"Basic " + base64.b64encode(b":secret")]
-)
+@pytest.mark.parametrize("value", [b"Bearer x", b"Basic ?", b"Basic", b"Basic " + base64.b64encode(b":secret")])
 def test_no_user_in_other_credentials(value: bytes) -> None:
     assert compile_format("%(u)s")(record(headers=[(b"authorization", value)])) == "-"
 
@@ -132,9 +130,7 @@ def test_json_is_one_object_of_one_line() -> None:
 EVERY_OCTET = bytes(range(256))
 
 
-@pytest.mark.parametrize(
-    "name", ["default", "common", "combined", "%(m)s %(U)s %(q)s %({x}i)s %(r)s %({x}o)s"]
-)
+@pytest.mark.parametrize("name", ["default", "common", "combined", "%(m)s %(U)s %(q)s %({x}i)s %(r)s %({x}o)s"])
 def test_no_octet_of_the_client_can_forge_a_line(name: str) -> None:
     evil = record(
         b"/" + EVERY_OCTET,
@@ -153,9 +149,7 @@ def test_no_octet_of_the_client_can_forge_a_line(name: str) -> None:
         assert f"\\x{octet[0]:02x}" in line
 
 
-@pytest.mark.parametrize(
-    "format", ["", " ", "a\nb", "%(h)", "%(h)f", "%(zz)s", "%(Z)s", "%({a}x)s", "50%", "%s"]
-)
+@pytest.mark.parametrize("format", ["", " ", "a\nb", "%(h)", "%(h)f", "%(zz)s", "%(Z)s", "%({a}x)s", "50%", "%s"])
 def test_unknown_formats_are_refused(format: str) -> None:
     with pytest.raises(ValueError, match="atom"):
         AccessLog(format, io.StringIO())

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from asyncio import _set_running_loop
 import io
 import logging
+from asyncio import _set_running_loop
 from collections.abc import Callable, Generator
 from types import TracebackType
 from typing import BinaryIO, Self

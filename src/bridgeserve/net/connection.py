@@ -160,7 +160,9 @@ class Connection(asyncio.Protocol):
     def _begin(self, request: Request, now: float) -> None:
         engine = self.engine
         engine.requests += 1
-        self._exchange = exchange = Exchange(self, request, self._endpoint, now)
+        # The loop's clock ticks in milliseconds; a record wants better, and costs only who listens.
+        started = time.monotonic() if engine.sinks else now
+        self._exchange = exchange = Exchange(self, request, self._endpoint, started)
         exchange.writable = self._writable
         engine.dispatcher.dispatch(exchange)
 
@@ -235,7 +237,7 @@ class Connection(asyncio.Protocol):
         head = exchange.head
         record = RequestRecord(exchange.request, self._endpoint.client, exchange.status, head.headers if head else [])
         record.body_bytes = exchange.sent
-        record.duration = engine.loop.time() - exchange.started
+        record.duration = time.monotonic() - exchange.started
         record.wall = time.time() - record.duration
         record.cut = cut
         for sink in engine.sinks:

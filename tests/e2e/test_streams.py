@@ -1,0 +1,130 @@
+"""Clients that leave an endless stream: whoever comes next is served at once, and the app learns of every one."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+
+import pytest
+
+from e2e.raw import RawClient
+from e2e.server import APPS, ServerProcess
+
+THREADS = 4
+WITHIN = 1.0  # seconds for the next request
+
+KINDS = {
+    "threads": ("plain_wsgi:application", "--mode", "threads", "--threads", str(THREADS)),
+    "inline-wsgi": ("plain_wsgi:application", "--mode", "inline"),
+    "inline-asgi": ("plain_asgi:application", "--mode", "inline"),
+}
+
+
+@pytest.fixture
+def server(request: pytest.FixtureRequest, start: Callable[..., ServerProcess]) -> ServerProcess:
+    app, *options = KINDS[request.param]
+    return start(app, *options, app_dir=APPS)
+
+
+def kinds(*names: str) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("server", names, indirect=True)
+
+
+def next_request(server: ServerProcess) -> float:
+    """Seconds until a new client has its answer; the socket's own deadline is the limit."""
+    begin = time.monotonic()
+    with RawClient(server.address, wait=WITHIN) as raw:
+        raw.get("/next", "Connection: close")
+        assert raw.read_answer().status == 200
+    return time.monotonic() - begin
+
+
+def listen(server: ServerProcess, path: str, events: int = 1) -> RawClient:
+    """A client that has read the first events of a stream."""
+    raw = RawClient(server.address)
+    raw.get(path)
+    assert raw.read_head().status == 200
+    for _ in range(events):
+        raw.read_until(b"data: tick\n\n" if path != "/flood" else b"x" * 1024)
+    return raw
+
+
+def assert_all_closed(server: ServerProcess, least: int) -> None:
+    """Every stream that the app has opened is closed again, and those were `least` or more."""
+    server.err.wait(r"app: closed", 5.0, count=least)
+    with RawClient(server.address) as raw:
+        raw.get("/counts")
+        opened = json.loads(raw.read_answer().body)["opened"]
+    assert opened >= least
+    assert len(server.err.wait(r"app: closed", 5.0, count=opened)) == opened
+
+
+@kinds("threads", "inline-asgi")
+def test_all_leave_at_once(server: ServerProcess) -> None:
+    """With threads, 4 of the 10 have one and 6 wait for one; the next request is behind them all."""
+    clients = [RawClient(server.address) for _ in range(10)]
+    for raw in clients:
+        raw.get("/events")
+    running = clients if server.mode == "inline" else clients[:THREADS]
+    for raw in running:
+        assert raw.read_head().status == 200
+        raw.read_until(b"data: tick\n\n")
+    for raw in clients:
+        raw.close()
+    took = next_request(server)
+    assert took < WITHIN
+    assert_all_closed(server, len(running))
+
+
+@kinds("threads", "inline-asgi")
+@pytest.mark.parametrize("path", ["/events", "/watchful"])
+def test_one_after_another(server: ServerProcess, path: str) -> None:
+    """More leavers than threads: each of them has its thread and its event before it leaves."""
+    for _ in range(3 * THREADS):
+        listen(server, path).close()
+    assert next_request(server) < WITHIN
+    assert_all_closed(server, 3 * THREADS)
+
+
+@kinds("threads", "inline-asgi")
+def test_the_waiting_get_the_place_of_those_who_left(server: ServerProcess) -> None:
+    gone = [listen(server, "/events") for _ in range(THREADS)]
+    with RawClient(server.address, wait=5.0) as waiting:
+        waiting.get("/waiting")
+        for raw in gone:
+            raw.close()
+        assert waiting.read_answer().body.startswith(b"GET /waiting")
+    assert_all_closed(server, THREADS)
+
+
+@kinds("threads", "inline-wsgi", "inline-asgi")
+def test_leaving_a_flood(server: ServerProcess) -> None:
+    """An app that never pauses, and clients that stop reading long before they leave."""
+    limit = THREADS if server.mode == "threads" else 10
+    clients = [listen(server, "/flood") for _ in range(limit)]
+    for raw in clients:
+        raw.close()
+    assert next_request(server) < WITHIN
+    assert_all_closed(server, limit)
+
+
+@kinds("inline-wsgi", "inline-asgi")
+def test_a_flood_leaves_room_for_others(server: ServerProcess) -> None:
+    """Clients that do not read a flood hold nobody else up, and the server's memory stays where it is."""
+    before = server.memory()
+    clients = [listen(server, "/flood") for _ in range(10)]
+    for _ in range(20):
+        assert next_request(server) < WITHIN
+    assert server.memory() - before < 8 << 20
+    for raw in clients:
+        raw.close()
+    assert_all_closed(server, 10)
+
+
+def test_a_stalled_reader_loses_its_thread(start: Callable[..., ServerProcess]) -> None:
+    """A client that stays but does not read is cut by --timeout-write, and its thread is free again."""
+    strict = start("plain_wsgi:application", "--threads", "1", "--timeout-write", "0.5", app_dir=APPS)
+    with listen(strict, "/flood"):
+        assert strict.err.wait(r"app: closed 1", 10.0)
+        assert next_request(strict) < WITHIN
