@@ -38,7 +38,7 @@ class Exchange(Protocol):
     request: Request
     endpoint: Endpoint
     disconnected: bool  # the client sent its last octet or is gone
-    lost: bool  # the connection is gone: nothing can be written
+    lost: bool  # nothing can be written: the connection is gone, or the response is complete
     responded: bool  # the head is out
     spool: BinaryIO | None  # the body, where a dispatcher collected it; closed by who runs or refuses the request
     writable: bool  # False above the high-water mark of the transport

@@ -79,7 +79,11 @@ class Bridge:
         calls = self._calls
         while calls:
             function, arguments = calls.popleft()
-            function(*arguments)
+            try:
+                function(*arguments)
+            except Exception:
+                # A bug of ours in one exchange must not keep the calls behind it from the others.
+                _log.exception("a call from a pool thread failed")
 
 
 class ThreadPort:
@@ -136,7 +140,8 @@ class ThreadPort:
 
     def _send(self, size: int, function: Callable[..., None], *arguments: Any) -> None:
         flow = self._flow
-        assert flow is not None
+        if flow is None:  # an application that kept `write` and calls it after its response was complete
+            raise ClientDisconnected("the response is complete")
         with flow:
             flow.wait_for(lambda: self._exchange.lost or self._outstanding <= WRITE_AHEAD)
             if self._exchange.lost:

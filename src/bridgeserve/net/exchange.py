@@ -103,6 +103,7 @@ class Exchange:
         self._end(self.connection.engine.now())
 
     def _end(self, now: float) -> None:
+        self.lost = True  # whoever still holds the exchange can no longer reach the connection
         self.on_disconnect = None
         writable = self.on_writable
         self.on_writable = None

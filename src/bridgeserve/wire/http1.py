@@ -13,7 +13,7 @@ from math import inf
 
 from bridgeserve.settings import Limits, Timeouts
 from bridgeserve.wire import cycle, framing, plain, reference
-from bridgeserve.wire.errors import WireError
+from bridgeserve.wire.errors import CycleError, WireError
 from bridgeserve.wire.events import REQUEST_END, BodyChunk, Event, Expired, Refused, Request
 from bridgeserve.wire.framing import Preamble, ResponseHead
 from bridgeserve.wire.gate import TOKEN, head_limit, read_head
@@ -344,6 +344,8 @@ class Http1Session:
 
     def write(self, data: bytes) -> list[bytes]:
         """More of the response body."""
+        if self.state.ours != "BODY":
+            raise CycleError(f"body octets are illegal in {self.state.name}")
         if not data or self._bodyless:
             return []
         if self._left is not None:
