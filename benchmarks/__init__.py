@@ -1,0 +1,1 @@
+"""Measurements of bridgeserve beside other servers: `python -m benchmarks --help`."""
