@@ -23,7 +23,7 @@ COPY --from=build /opt/bridgeserve /opt/bridgeserve
 ENV PATH=/opt/bridgeserve/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
-    BRIDGESERVE_BIND=0.0.0.0:8000
+    PORT=8000
 WORKDIR /app
 USER 10001:10001
 EXPOSE 8000

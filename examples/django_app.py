@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import django
 from django.conf import settings
 
-PIECE = bytes(range(256)) * 256  # 64 KiB
+PIECE = 65536  # octets
 
 
 def database_path() -> str:
@@ -121,7 +121,7 @@ def uploads(request: HttpRequest) -> JsonResponse:
 def take(request: HttpRequest) -> JsonResponse:
     """Read the body as it is, piece by piece."""
     size = 0
-    while piece := request.read(len(PIECE)):
+    while piece := request.read(PIECE):
         size += len(piece)
     return JsonResponse({"size": size})
 
@@ -131,8 +131,8 @@ def download(request: HttpRequest, pieces: int) -> StreamingHttpResponse:
     """Stream so many pieces of 64 KiB."""
 
     def generate() -> Iterator[bytes]:
-        for _ in range(pieces):
-            yield PIECE
+        for number in range(pieces):
+            yield number.to_bytes(8) * (PIECE // 8)
 
     return StreamingHttpResponse(generate(), content_type="application/octet-stream")
 

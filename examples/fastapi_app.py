@@ -14,7 +14,7 @@ from fastapi import BackgroundTasks, FastAPI, HTTPException, Request, UploadFile
 from fastapi.responses import RedirectResponse, StreamingResponse
 from pydantic import BaseModel, Field
 
-PIECE = bytes(range(256)) * 256  # 64 KiB
+PIECE = 65536  # octets
 
 
 class Item(BaseModel):
@@ -90,7 +90,7 @@ async def upload(file: UploadFile) -> dict[str, object]:
     """Take a file from a form."""
     digest = hashlib.sha256()
     size = 0
-    while piece := await file.read(len(PIECE)):
+    while piece := await file.read(PIECE):
         digest.update(piece)
         size += len(piece)
     return {"name": file.filename, "size": size, "sha256": digest.hexdigest()}
@@ -112,8 +112,8 @@ async def download(pieces: int) -> StreamingResponse:
     """Stream so many pieces of 64 KiB."""
 
     async def generate() -> AsyncIterator[bytes]:
-        for _ in range(pieces):
-            yield PIECE
+        for number in range(pieces):
+            yield number.to_bytes(8) * (PIECE // 8)
 
     return StreamingResponse(generate(), media_type="application/octet-stream")
 

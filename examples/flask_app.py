@@ -1,21 +1,39 @@
-"""A Flask app: sessions, a redirect, errors, an upload and streams.
+"""A Flask app: sessions, a redirect, errors, uploaded files and streams.
 
 bridgeserve --app-dir examples flask_app:app
+
+EXAMPLE_FOLDER names the folder of the uploads; without it, a new temporary one is used.
 """
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import os
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
-from flask import Flask, Response, abort, redirect, request, session, url_for
+from flask import Flask, Response, abort, redirect, request, send_from_directory, session, url_for
+from werkzeug.utils import secure_filename
 from werkzeug.wrappers import Response as AnyResponse
 
-PIECE = bytes(range(256)) * 256  # 64 KiB
+PIECE = 65536  # octets
+
+
+def upload_folder() -> str:
+    """The folder of the uploads."""
+    path = os.environ.get("EXAMPLE_FOLDER")
+    if path:
+        return path
+    folder = tempfile.TemporaryDirectory(prefix="flask-example-")
+    atexit.register(folder.cleanup)
+    return folder.name
+
 
 app = Flask(__name__)
 app.secret_key = os.environ.get("EXAMPLE_SECRET_KEY", "only for the example")
+app.config["UPLOAD_FOLDER"] = upload_folder()
 
 
 @app.get("/")
@@ -71,14 +89,20 @@ def broken() -> str:
 
 @app.post("/upload")
 def upload() -> dict[str, object]:
-    """Take a file from a form."""
+    """Keep a file from a form."""
     file = request.files["file"]
-    digest = hashlib.sha256()
-    size = 0
-    while piece := file.stream.read(len(PIECE)):
-        digest.update(piece)
-        size += len(piece)
-    return {"name": file.filename, "size": size, "sha256": digest.hexdigest()}
+    name = secure_filename(file.filename or "")
+    if not name:
+        abort(400)
+    path = Path(app.config["UPLOAD_FOLDER"]) / name
+    file.save(path)
+    return {"name": name, "size": path.stat().st_size, "url": url_for("uploaded", name=name)}
+
+
+@app.get("/uploads/<name>")
+def uploaded(name: str) -> Response:
+    """Send a file back, with ranges and conditions; the server sends it without reading it."""
+    return send_from_directory(app.config["UPLOAD_FOLDER"], name)
 
 
 @app.put("/digest")
@@ -86,7 +110,7 @@ def take() -> dict[str, object]:
     """Read the body as it is, piece by piece."""
     digest = hashlib.sha256()
     size = 0
-    while piece := request.stream.read(len(PIECE)):
+    while piece := request.stream.read(PIECE):
         digest.update(piece)
         size += len(piece)
     return {"size": size, "sha256": digest.hexdigest()}
@@ -95,7 +119,9 @@ def take() -> dict[str, object]:
 @app.get("/download/<int:pieces>")
 def download(pieces: int) -> Response:
     """Stream so many pieces of 64 KiB."""
-    return Response((PIECE for _ in range(pieces)), mimetype="application/octet-stream")
+    return Response(
+        (number.to_bytes(8) * (PIECE // 8) for number in range(pieces)), mimetype="application/octet-stream"
+    )
 
 
 @app.get("/lines")

@@ -9,7 +9,7 @@ import httpx
 
 from e2e.server import MIB, ServerProcess
 
-PIECE = bytes(range(256)) * 256  # as the example apps have it: 64 KiB
+PIECE = bytes(range(256)) * 256  # 64 KiB, what the example apps send and read at once
 PIECES = 50 * MIB // len(PIECE)
 ALLOWED = 20 * MIB
 DIGEST = hashlib.sha256(PIECE * 16).hexdigest()  # of 1 MiB
@@ -24,6 +24,11 @@ def pieces(count: int = PIECES) -> Iterator[bytes]:
     """A body of so many pieces; httpx sends it chunked."""
     for _ in range(count):
         yield PIECE
+
+
+def numbered(number: int) -> bytes:
+    """A piece as the example apps send it: each one is new memory, so that what a server keeps can be seen."""
+    return number.to_bytes(8) * (len(PIECE) // 8)
 
 
 class Peak:
@@ -51,6 +56,7 @@ def upload_much(server: ServerProcess, path: str, *, chunked: bool) -> Peak:
     with client(server) as http:
         assert http.put(path, content=PIECE).json()["size"] == len(PIECE)
         with Peak(server) as peak:
+            # httpx frames an iterator by itself only where no length is given.
             headers = {} if chunked else {"Content-Length": str(size)}
             answer = http.put(path, content=pieces(), headers=headers)
     assert answer.status_code == 200
@@ -66,10 +72,10 @@ def download_much(server: ServerProcess, path: str, other: str) -> Peak:
     """
     digest = hashlib.sha256()
     whole = hashlib.sha256()
-    for piece in pieces():
-        whole.update(piece)
+    for number in range(PIECES):
+        whole.update(numbered(number))
     with client(server) as http, client(server) as asking:
-        assert http.get(path.format(1)).content == PIECE
+        assert http.get(path.format(2)).content == numbered(0) + numbered(1)
         assert asking.get(other).status_code == 200
         with Peak(server) as peak, http.stream("GET", path.format(PIECES)) as answer:
             assert answer.status_code == 200

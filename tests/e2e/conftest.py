@@ -14,6 +14,7 @@ import pytest
 # The helpers beside this file are imported as e2e.server, e2e.raw and so on.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from e2e import raw
 from e2e.server import ServerProcess
 
 Start = Callable[..., ServerProcess]
@@ -32,6 +33,13 @@ def _starter() -> Iterator[Start]:
     for server in servers:
         server.kill()
         sys.stderr.write(server.err.text)  # pytest shows it beside a failure
+
+
+@pytest.fixture(autouse=True)
+def no_socket_left() -> Iterator[None]:
+    """The sockets of a test that fails are closed."""
+    yield
+    raw.close_all()
 
 
 @pytest.fixture

@@ -109,7 +109,7 @@ class Load:
             if closes:
                 account.announced += 1
                 return
-            if number % 10 == 0 and await self._rest(reader, 0.02 * (number + 1)):
+            if number % 10 == 0 and await self._rest(reader, 0.04 * (number + 1)):
                 account.rested += 1
                 return
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from typing import Self
 
@@ -37,6 +38,15 @@ class Cut(Exception):
         self.read = read
 
 
+_opened: list[RawClient] = []
+
+
+def close_all() -> None:
+    """Close what a test has left open, so that its failure is the only one that is told."""
+    while _opened:
+        _opened.pop().close()
+
+
 class RawClient:
     """One connection. `address` is (host, port) or the path of a unix socket."""
 
@@ -48,6 +58,7 @@ class RawClient:
         else:
             self.socket = socket.create_connection(address, wait)
         self._buffer = b""
+        _opened.append(self)
 
     def __enter__(self) -> Self:
         return self
@@ -61,10 +72,8 @@ class RawClient:
 
     def send(self, data: bytes) -> None:
         """Send octets; a server that closes while we write is no error: it may have answered before."""
-        try:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self.socket.sendall(data)
-        except (BrokenPipeError, ConnectionResetError):
-            pass
 
     def get(self, path: str, *headers: str) -> None:
         """Send a GET."""
@@ -111,11 +120,9 @@ class RawClient:
 
     def read_rest(self) -> bytes:
         """Everything up to the end of the connection; a reset is such an end too."""
-        try:
+        with contextlib.suppress(ConnectionResetError):
             while self._more():
                 pass
-        except ConnectionResetError:
-            pass
         found, self._buffer = self._buffer, b""
         return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
@@ -9,17 +10,39 @@ from pathlib import Path
 import httpx
 import pytest
 
-from e2e.common import ALLOWED, DIGEST, PIECE, client, download_much, pieces, same_connection, upload_much
+from e2e.common import (
+    ALLOWED,
+    DIGEST,
+    PIECE,
+    PIECES,
+    Peak,
+    client,
+    download_much,
+    numbered,
+    pieces,
+    same_connection,
+    upload_much,
+)
 from e2e.raw import RawClient
 from e2e.server import ServerProcess
 
-pytestmark = pytest.mark.timeout(60)
+KINDS = {
+    "threads": ("--mode", "threads", "--threads", "4"),
+    "inline": ("--mode", "inline"),
+    # The body is read while it arrives, by the thread.
+    "unbuffered": ("--mode", "threads", "--threads", "4", "--request-buffering", "off"),
+}
 
 
-@pytest.fixture(scope="module", params=["threads", "inline"])
-def server(request: pytest.FixtureRequest, start_shared: Callable[..., ServerProcess]) -> ServerProcess:
-    started = start_shared("flask_app:app", "--mode", request.param, "--threads", "4")
-    assert started.mode == request.param
+@pytest.fixture(scope="module", params=list(KINDS))
+def server(
+    request: pytest.FixtureRequest,
+    start_shared: Callable[..., ServerProcess],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> ServerProcess:
+    folder = str(tmp_path_factory.mktemp("flask"))
+    started = start_shared("flask_app:app", *KINDS[request.param], env={"EXAMPLE_FOLDER": folder})
+    assert started.mode == ("inline" if request.param == "inline" else "threads")
     return started
 
 
@@ -62,10 +85,36 @@ def test_keep_alive(server: ServerProcess) -> None:
     same_connection(server, "/hello/you")
 
 
-def test_multipart_upload(server: ServerProcess) -> None:
+def test_uploaded_file(server: ServerProcess) -> None:
+    content = PIECE * 5 + b"the end"
     with client(server) as http:
-        answer = http.post("/upload", files={"file": ("a name.bin", PIECE * 16)})
-    assert answer.json() == {"name": "a name.bin", "size": 16 * len(PIECE), "sha256": DIGEST}
+        answer = http.post("/upload", files={"file": ("my photo.png", content)})
+        assert answer.json() == {"name": "my_photo.png", "size": len(content), "url": "/uploads/my_photo.png"}
+        found = http.get("/uploads/my_photo.png")
+        assert (found.content, found.headers["content-type"]) == (content, "image/png")
+        assert found.headers["content-length"] == str(len(content))
+        part = http.get("/uploads/my_photo.png", headers={"Range": "bytes=70000-"})
+        assert (part.status_code, part.content) == (206, content[70000:])
+        part = http.get("/uploads/my_photo.png", headers={"Range": "bytes=5-9"})
+        assert (part.status_code, part.content) == (206, content[5:10])
+        same = http.get("/uploads/my_photo.png", headers={"If-None-Match": found.headers["etag"]})
+        assert (same.status_code, same.content) == (304, b"")
+        assert http.head("/uploads/my_photo.png").headers["content-length"] == str(len(content))
+        assert http.get("/uploads/nothing").status_code == 404
+        assert http.post("/upload", files={"other": b"x"}).status_code == 400
+
+
+def test_50_mib_file_up_and_down(server: ServerProcess, curl: Callable[..., str], tmp_path: Path) -> None:
+    file = tmp_path / "much.bin"
+    back = tmp_path / "back.bin"
+    with file.open("wb") as out:
+        for number in range(PIECES):
+            out.write(numbered(number))
+    with Peak(server) as peak:
+        curl("--form", f"file=@{file}", f"{server.url}/upload")  # waits for 100 Continue
+        curl("--output", str(back), f"{server.url}/uploads/much.bin")
+    assert filecmp.cmp(file, back, shallow=False)
+    assert peak.rise < ALLOWED, peak
 
 
 def test_chunked_upload(server: ServerProcess) -> None:
@@ -122,7 +171,6 @@ def test_curl_uploads(server: ServerProcess, curl: Callable[..., str], tmp_path:
     file = tmp_path / "much.bin"
     file.write_bytes(PIECE * 32)
     digest = hashlib.sha256(PIECE * 32).hexdigest()
-    assert digest in curl("--form", f"file=@{file}", f"{server.url}/upload")  # waits for 100 Continue
     assert digest in curl("--upload-file", str(file), f"{server.url}/digest")
     chunked = ["--header", "Transfer-Encoding: chunked", "--upload-file", "-"]
     assert digest in curl(*chunked, f"{server.url}/digest", data=PIECE * 32)

@@ -128,3 +128,39 @@ def test_a_stalled_reader_loses_its_thread(start: Callable[..., ServerProcess]) 
     with listen(strict, "/flood"):
         assert strict.err.wait(r"app: closed 1", 10.0)
         assert next_request(strict) < WITHIN
+
+
+def test_slow_uploads_hold_no_thread(start: Callable[..., ServerProcess]) -> None:
+    """More uploads than threads, none of them complete: others are served, and then the uploads are."""
+    server = start("plain_wsgi:application", "--threads", "2", app_dir=APPS)
+    clients = [RawClient(server.address) for _ in range(6)]
+    for raw in clients[:3]:
+        raw.send(b"POST /slow-upload HTTP/1.1\r\nHost: t\r\nContent-Length: 300000\r\n\r\n" + b"u" * 150_000)
+    for raw in clients[3:]:
+        raw.send(
+            b"POST /slow-upload HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n493e0\r\n" + b"u" * 150_000
+        )
+    for _ in range(5):
+        assert next_request(server) < WITHIN
+    for raw in clients[:3]:
+        raw.send(b"u" * 150_000)
+    for raw in clients[3:]:
+        raw.send(b"u" * 150_000 + b"\r\n0\r\n\r\n")
+    for raw in clients:
+        assert raw.read_answer().body == b"POST /slow-upload 300000\n"
+
+
+def test_who_leaves_while_waiting_is_never_run(start: Callable[..., ServerProcess]) -> None:
+    server = start("plain_wsgi:application", "--threads", "1", app_dir=APPS)
+    with RawClient(server.address) as busy:
+        busy.get("/slow")
+        assert server.err.wait("app: slow", 5.0)
+        leavers = [RawClient(server.address) for _ in range(5)]
+        for raw in leavers:
+            raw.get("/left")
+        for raw in leavers:
+            raw.close()
+        assert busy.read_answer().status == 200
+    with RawClient(server.address) as raw:
+        raw.get("/counts")
+        assert json.loads(raw.read_answer().body)["calls"] == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -38,17 +39,36 @@ def _key(name: bytes) -> str:
 
 
 class ErrorStream:
-    """wsgi.errors: lines for the error log. PEP 3333 asks for write, writelines and flush."""
+    """wsgi.errors: lines for the error log. PEP 3333 asks for write, writelines and flush.
+
+    `print` writes its arguments one by one, so the beginning of a line waits for the rest of it, in each
+    thread for itself. The runner flushes at the end of a request, so what waits is bounded by the threads.
+    """
+
+    __slots__ = ("_log", "begun")
+
+    LINE_MAX = 8192  # characters that wait
 
     def __init__(self) -> None:
         self._log = logging.getLogger("bridgeserve.error")
+        self.begun: dict[int, str] = {}  # from a thread's number to the line that it has begun
 
     def write(self, text: str) -> int:
-        """Log each line of `text`."""
+        """Log each line that `text` completes."""
+        thread = threading.get_ident()
+        whole, newline, rest = (self.begun.pop(thread, "") + text).rpartition("\n")
+        if rest:
+            self.begun[thread] = rest
+        if newline:
+            self._emit(whole)
+        if len(rest) > self.LINE_MAX:
+            self.flush()
+        return len(text)
+
+    def _emit(self, text: str) -> None:
         for line in text.splitlines():
             if line:
                 self._log.error("%s", line)
-        return len(text)
 
     def writelines(self, lines: list[str]) -> None:
         """Log lines."""
@@ -56,7 +76,8 @@ class ErrorStream:
             self.write(line)
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Log the line that this thread has begun."""
+        self._emit(self.begun.pop(threading.get_ident(), ""))
 
 
 class Environs:
@@ -67,15 +88,17 @@ class Environs:
     :param multiprocess: whether other processes may.
     """
 
-    __slots__ = ("_base", "_root")
+    __slots__ = ("_base", "_root", "errors")
 
     def __init__(self, root_path: str, multithread: bool, multiprocess: bool) -> None:
-        self._root = root_path.rstrip("/")
+        # The octets of UTF-8 as latin-1, like those of the path that it is compared with (PEP 3333 "Unicode Issues").
+        self._root = root_path.rstrip("/").encode().decode("latin-1")
+        self.errors = ErrorStream()
         self._base: dict[str, Any] = {
             "SCRIPT_NAME": self._root,
             "SERVER_SOFTWARE": "bridgeserve",
             "wsgi.version": (1, 0),
-            "wsgi.errors": ErrorStream(),
+            "wsgi.errors": self.errors,
             "wsgi.multithread": multithread,
             "wsgi.multiprocess": multiprocess,
             "wsgi.run_once": False,

@@ -9,9 +9,9 @@ from __future__ import annotations
 import contextvars
 import logging
 import sys
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sized
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 from bridgeserve.dispatch.base import ClientDisconnected
 from bridgeserve.dispatch.environ import Environs, early_hints
@@ -71,13 +71,18 @@ class WsgiRunner:
         """
         context = contextvars.copy_context()
         call = WsgiCall(self._app, port)
+        errors = self._environs.errors
         try:
-            if context.run(call.begin, self._environs):
-                try:
+            try:
+                if context.run(call.begin, self._environs):
                     while context.run(call.next_chunk):
                         yield
-                finally:
+            finally:
+                # The only place that closes: so it happens once, whatever ended the response.
+                if call.close is not None:
                     context.run(call.close)
+                if errors.begun:
+                    errors.flush()
         except ClientDisconnected:
             _log.debug("the client left before its response was complete")
             port.abort()
@@ -91,7 +96,7 @@ class WsgiRunner:
 class WsgiCall:
     """One call of an application: start_response, write, the iterable."""
 
-    __slots__ = ("_app", "_close", "_head", "_iterator", "_port", "_sent")
+    __slots__ = ("_app", "_head", "_iterator", "_port", "_sent", "_single", "close")
 
     def __init__(self, app: WsgiApp, port: Port) -> None:
         self._app = app
@@ -99,31 +104,24 @@ class WsgiCall:
         self._head: tuple[int, bytes, list[tuple[bytes, bytes]]] | None = None
         self._sent = False  # the head is out
         self._iterator: Iterator[bytes] | None = None
-        self._close: Callable[[], object] | None = None
+        self._single = False  # the iterable says that it has one chunk
+        self.close: Callable[[], object] | None = None  # the iterable's; the caller of `begin` owes it
 
     def begin(self, environs: Environs) -> bool:
-        """Call the application; True when its iterable has chunks to ask for (`close` must follow)."""
+        """Call the application; True when its iterable has chunks to ask for."""
         environ = environs.make(self._port)
         environ["wsgi.early_hints"] = early_hints(self._port)
         result = self._app(environ, self.start_response)
         kind = result.__class__
         if (kind is list or kind is tuple) and self._whole(result):
             return False
-        close = getattr(result, "close", None)
-        try:
-            if isinstance(result, FileWrapper) and self._send_file(result):
-                self._call_close(close)
-                return False
-            self._iterator = iter(result)
-        except BaseException:
-            self._call_close(close)
-            raise
-        self._close = close
+        self.close = getattr(result, "close", None)
+        if isinstance(result, FileWrapper) and self._send_file(result):
+            return False
+        # PEP 3333 "Handling the Content-Length Header": a length of 1 may be relied on.
+        self._single = hasattr(kind, "__len__") and len(cast(Sized, result)) == 1
+        self._iterator = iter(result)
         return True
-
-    def _call_close(self, close: Callable[[], object] | None) -> None:
-        if close is not None:
-            close()
 
     def _whole(self, chunks: Any) -> bool:
         """A list or tuple: in one piece where that copies little; False: it has to be iterated."""
@@ -135,10 +133,7 @@ class WsgiCall:
             return False
         if not isinstance(body, bytes):
             raise ApplicationError(f"the iterable must give bytes, not {type(body).__name__}")
-        if self._sent:
-            self._port.finish(body)
-        else:
-            self._respond(body, True)
+        self._end(body)
         return True
 
     def next_chunk(self) -> bool:
@@ -147,21 +142,14 @@ class WsgiCall:
         for chunk in self._iterator:
             if not isinstance(chunk, bytes):
                 raise ApplicationError(f"the iterable must give bytes, not {type(chunk).__name__}")
+            if self._single:
+                self._end(chunk)
+                return False
             if chunk:
                 self._send(chunk)
                 return True
-        if self._sent:
-            self._port.finish()
-        else:
-            self._respond(b"", True)
+        self._end(b"")
         return False
-
-    def close(self) -> None:
-        """PEP 3333: `close` is called in every case, once."""
-        close, self._close = self._close, None
-        self._iterator = None
-        if close is not None:
-            close()
 
     def start_response(
         self, status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None
@@ -191,6 +179,12 @@ class WsgiCall:
         else:
             self._respond(data, False)
 
+    def _end(self, data: bytes) -> None:
+        if self._sent:
+            self._port.finish(data)
+        else:
+            self._respond(data, True)
+
     def _respond(self, body: bytes, end: bool) -> None:
         if self._head is None:
             raise ApplicationError("the application did not call start_response")
@@ -212,6 +206,9 @@ class WsgiCall:
             count = min(count, int(lengths[0]))
         else:
             self._head = (status, reason, [*headers, (b"content-length", b"%d" % count)])
+        if self._port.request.method == b"HEAD":
+            self._respond(b"", True)  # the file need not be read to be left out
+            return True
         self._respond(b"", False)
         if not self._port.send_file(descriptor, offset, count):
             return False

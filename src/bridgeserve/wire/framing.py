@@ -56,13 +56,13 @@ class ResponseHead:
     def __init__(self, status: int, reason: bytes, headers: Iterable[tuple[bytes, bytes]]) -> None:
         self.status = status
         self.line = status_line(status, reason)
-        self.headers = headers = headers if isinstance(headers, list) else list(headers)
         self.content_length: int | None = None
         self.close = False
         self.preamble = 3  # bit 1: our Date, bit 2: our Server
         parts: list[bytes] = []
         known = _NAMES.get
         try:
+            self.headers = headers = headers if isinstance(headers, list) else list(headers)
             for name, value in headers:
                 kind = known(name)
                 if kind is None:
@@ -82,6 +82,8 @@ class ResponseHead:
 
     def _special(self, kind: int, value: bytes) -> bool:
         """Note a field that concerns the framing; True when it is left out of the block."""
+        if not isinstance(value, bytes):
+            raise TypeError("not bytes")
         if kind == _DATE:
             self.preamble &= ~1
         elif kind == _SERVER:
@@ -92,7 +94,7 @@ class ResponseHead:
             self.content_length = int(value)
             return True
         elif kind == _CONNECTION:
-            self.close = b"close" in value.lower()
+            self.close = self.close or b"close" in value.lower()
             return True
         else:
             return True
@@ -113,7 +115,9 @@ def status_line(status: Any, reason: bytes) -> bytes:
 
 
 def informational(status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """An interim response such as 103 (RFC 8297)."""
+    """An interim response such as 103 (RFC 8297); raises ResponseError for what is none, and for 101."""
+    if not 100 <= status <= 199 or status == 101:
+        raise ResponseError(f"bad interim status {status!r}")
     head = ResponseHead(200, b"", headers)
     phrase = HTTPStatus(status).phrase.encode()
     return b"HTTP/1.1 %d %s\r\n%s\r\n" % (status, phrase, head.block)

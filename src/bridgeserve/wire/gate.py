@@ -22,7 +22,7 @@ ALLOWED = bytes([0x09, 0x0A, 0x0D, *range(0x20, 0x7F), *range(0x80, 0x100)])
 TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 section 5.6.2
 DIGITS = re.compile(rb"[0-9]{1,18}")  # RFC 9110 section 8.6; 18 digits stay below 2**63
 HOST = re.compile(  # RFC 9110 section 7.2, RFC 3986 section 3.2.2; userinfo is not allowed
-    rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})*)(?::[0-9]{0,5})?"
+    rb"(?:(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+)(?::[0-9]{0,5})?)?"
 )
 ABSOLUTE = re.compile(rb"(?i:https?)://([^/?]*)(/[^?]*)?(?:\?(.*))?")  # RFC 9112 section 3.2.2
 OTHER_VERSION = re.compile(rb"HTTP/([0-9])\.([0-9])")
@@ -59,7 +59,7 @@ def _is_host(value: bytes) -> bool:
 
 
 def head_limit(limits: Limits) -> int:
-    """Octets that an unfinished head may hold: the request line and eight of the largest fields, at least 64 KiB."""
+    """Octets that a head may hold: the request line and eight of the largest fields, at least 64 KiB."""
     return limits.request_line + max(8 * limits.field_size, 65536)
 
 
@@ -98,8 +98,8 @@ def read_head(head: bytes, limits: Limits) -> Request:
     append = headers.append
     known_name = _NAMES.get
     field_size = limits.field_size
-    if len(head) > field_size and max(map(len, lines[1:]), default=0) > field_size:
-        raise WireError(431, "field too large")
+    if len(head) > field_size and (len(head) > head_limit(limits) or max(map(len, lines[1:]), default=0) > field_size):
+        raise WireError(431, "field or head too large")
     special: list[tuple[int, bytes]] = []
     for line in lines[1:]:
         name, colon, value = line.partition(b":")
@@ -198,7 +198,7 @@ def _semantics(request: Request, special: list[tuple[int, bytes]], limits: Limit
         _coding(request, coding, length)
     elif length is not None:
         _length(request, int(length), limits)
-    if options or request.version == "1.0":
+    if options or request.upgrade or request.version == "1.0":
         _options(request, options)
     if request.target[:1] not in (b"/", b"*"):
         override_host(request)

@@ -35,6 +35,8 @@ class Http1Session:
         "_bodyless",
         "_chunked",
         "_continued",
+        "_forgiven",
+        "_head_end",
         "_keep",
         "_lane",
         "_left",
@@ -66,16 +68,16 @@ class Http1Session:
         self._total = 0  # body octets of this request so far
         self._pace = Pace(timeouts)
         self._continued = False
+        self._forgiven = False  # an empty line before this head was
         self._keep = True
         self._left: int | None = None  # octets the response still owes to its Content-Length
-        self._chunked = False
-        self._bodyless = False
+        self._chunked = self._bodyless = False
         self.request: Request | None = None
         self.state = cycle.IDLE
         self.closing = False  # set by a drain: the next answer says Connection: close
         self.eof = False
         self.fault = ""  # what the application did wrong with its body, for the log
-        self.deadline = now + timeouts.header  # absolute for the first head, from the connect
+        self.deadline = self._head_end = now + timeouts.header  # absolute for the first head, from the connect
 
     # --- the peer speaks -----------------------------------------------------------------------
 
@@ -106,7 +108,7 @@ class Http1Session:
                 return self._read_head(now)
             if peer == "BODY":
                 return self._read_body(now)
-            if self.state is cycle.LINGER:
+            if peer == "LINGER" or peer == "CLOSED":
                 self.pending = b""
                 self._pos = 0
         except WireError as error:
@@ -118,7 +120,8 @@ class Http1Session:
         pos = self._pos
         if pos == len(data):
             return None
-        if self.state is cycle.IDLE and data.startswith(b"\r\n", pos):
+        if data.startswith(b"\r\n", pos) and not self._forgiven:
+            self._forgiven = True
             self._pos = pos = pos + 2  # one empty line is forgiven (RFC 9112 section 2.2)
         end = data.find(b"\r\n\r\n", max(pos, self._scan - 3))
         if end < 0:
@@ -126,6 +129,7 @@ class Http1Session:
             return None
         request = read_head(data[pos:end], self._limits)
         pos = end + 4
+        self._forgiven = False
         self._total = 0
         self._continued = False
         self._body = None
@@ -166,15 +170,15 @@ class Http1Session:
             return
         if self.state is cycle.IDLE:
             self.state = self.state.after(cycle.FIRST_BYTE)
-            self.deadline = min(self.deadline, now + self._timeouts.header)
+            self.deadline = min(self._head_end, now + self._timeouts.header)
             if data[pos] != 0x0D and not TOKEN.match(data[pos : pos + 1]):
                 raise WireError(400, "bad first octet")
-        start = max(pos, self._scan - 1)
-        if data.count(b"\n", start) != data.count(b"\r\n", start):
+        start = max(pos, self._scan)  # an LF at the start may end a CRLF that began before it
+        if data.count(b"\n", start) != data.count(b"\r\n", max(pos, start - 1)):
             raise WireError(400, "bare LF in the head")
         if size > self._limits.request_line + 2 and data.find(b"\r\n", pos, pos + self._limits.request_line + 2) < 0:
             raise WireError(414, "request line too long")
-        if size > head_limit(self._limits):
+        if size > head_limit(self._limits) + 3:  # 3: of the empty line that ends it
             raise WireError(431, "head too large")
         if self.eof:
             raise WireError(400, "end of input inside the head")
@@ -183,26 +187,20 @@ class Http1Session:
     def _read_body(self, now: float) -> Event | None:
         body = self._body
         assert body is not None
+        if not body.ended:
+            if self._pos == len(self.pending) and not self.eof:
+                return None
+            piece, self._pos = body.feed(self.pending, self._pos)
+            if self._pos == len(self.pending):
+                self.pending = b""
+                self._pos = 0
+            if piece:
+                return self._take(piece, body.ended, now)
         if body.ended:
             return self._body_ended()
-        if self._pos == len(self.pending) and not self.eof:
-            return None
-        piece, pos = body.feed(self.pending, self._pos)
-        moved = pos > self._pos
-        self._pos = pos
-        if pos == len(self.pending):
-            self.pending = b""
-            self._pos = 0
-        if piece:
-            return self._take(piece, now)
-        if self._body_is_ended():
-            return self._body_ended()
-        if self.eof and not moved:
+        if self.eof:
             raise WireError(400, "end of input inside the body")
         return None
-
-    def _body_is_ended(self) -> bool:
-        return self._body is not None and self._body.ended
 
     def _body_ended(self) -> Event:
         self.state = self.state.after(cycle.REQUEST_END)
@@ -210,14 +208,13 @@ class Http1Session:
         self._body = None
         return REQUEST_END
 
-    def _take(self, piece: bytes, now: float) -> Event | None:
-        size = len(piece)
-        self._total += size
-        self.deadline = self._pace.took(size, now)
+    def _take(self, piece: bytes, last: bool, now: float) -> Event | None:
+        self._total += len(piece)
+        self.deadline = self._pace.took(len(piece), now)
         if self._limits.body is not None and self._total > self._limits.body:
             raise WireError(413, "body above the limit")
         if self.state is cycle.BODY_DONE:
-            if self._total > DISCARD_MAX and not self._body_is_ended():
+            if self._total > DISCARD_MAX and not last:
                 raise WireError(413, "body goes on after its answer")
             return self._read_body(now)
         return BodyChunk(piece)
@@ -385,10 +382,12 @@ class Http1Session:
         if not self._keep or self.state.ours == "CLOSED":
             return False
         if self.state is cycle.BODY_DONE:
+            self._total = 0  # from here on: what is discarded
             self.deadline = self._pace.restart(now)
             return None
         self.state = self.state.after(cycle.RECYCLE)
         self.request = None
+        self._head_end = inf
         self.deadline = now + self._timeouts.keep_alive
         return not self.closing
 

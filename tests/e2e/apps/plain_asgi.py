@@ -8,7 +8,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-PIECE = b"x" * 1024
+PIECE = 1024  # octets
 EVENT = b"data: tick\n\n"
 
 _counts = {"calls": 0, "opened": 0, "closed": 0}
@@ -33,13 +33,18 @@ async def body(send: Send, data: bytes, more: bool = False) -> None:
     await send({"type": "http.response.body", "body": data, "more_body": more})
 
 
-async def stream(send: Send, pause: float, event: bytes) -> None:
+def fresh() -> bytes:
+    """New memory each time, so that what a server keeps can be seen."""
+    return b"x" * PIECE
+
+
+async def stream(send: Send, pause: float, event: Callable[[], bytes]) -> None:
     """Endless; ends by the OSError of `send`, as the ASGI specification says."""
     _counts["opened"] += 1
     await start(send, b"text/event-stream")
     try:
         while True:
-            await body(send, event, more=True)
+            await body(send, event(), more=True)
             await asyncio.sleep(pause)
     finally:
         _counts["closed"] += 1
@@ -71,9 +76,9 @@ async def application(scope: dict[str, Any], receive: Receive, send: Send) -> No
     if path == "/release":
         _release.set()
     if path == "/events":
-        await stream(send, 0.05, EVENT)
+        await stream(send, 0.05, lambda: EVENT)
     if path == "/flood":
-        await stream(send, 0, PIECE)
+        await stream(send, 0, fresh)
     if path == "/watchful":
         await watchful(receive, send)
         return

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
-PIECE = b"x" * 1024
+PIECE = 1024  # octets
 EVENT = b"data: tick\n\n"
 
 _lock = threading.Lock()
@@ -31,7 +31,7 @@ def count(name: str) -> int:
 class Events:
     """An endless stream of events that knows when it is opened and closed."""
 
-    def __init__(self, pause: float, event: bytes, gone: Callable[[], bool]) -> None:
+    def __init__(self, pause: float, event: Callable[[], bytes], gone: Callable[[], bool]) -> None:
         self._pause = pause
         self._event = event
         self._gone = gone
@@ -39,12 +39,17 @@ class Events:
 
     def __iter__(self) -> Generator[bytes, None, None]:
         while not self._gone():
-            yield self._event
+            yield self._event()
             if self._pause:
                 _never.wait(self._pause)
 
     def close(self) -> None:
         say(f"closed {count('closed')}")
+
+
+def fresh() -> bytes:
+    """New memory each time, so that what a server keeps can be seen."""
+    return b"x" * PIECE
 
 
 def broken_stream() -> Generator[bytes, None, None]:
@@ -62,13 +67,13 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
     count("calls")
     if path == "/events":
         start_response("200 OK", [("Content-Type", "text/event-stream")])
-        return Events(0.05, EVENT, bool)
+        return Events(0.05, lambda: EVENT, bool)
     if path == "/watchful":  # long silences, but it asks whether anybody is there
         start_response("200 OK", [("Content-Type", "text/event-stream")])
-        return Events(0.01, EVENT, environ["bridgeserve.disconnected"])
+        return Events(0.01, lambda: EVENT, environ["bridgeserve.disconnected"])
     if path == "/flood":
         start_response("200 OK", plain)
-        return Events(0, PIECE, bool)
+        return Events(0, fresh, bool)
     if path == "/slow":
         say("slow")
         _never.wait(1.0)
