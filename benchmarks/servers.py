@@ -70,12 +70,15 @@ def _uvicorn(http: str, app: str, *more: str) -> Callable[[int], list[str]]:
 
 
 def _granian(interface: str, app: str, *more: str) -> Callable[[int], list[str]]:
-    common = ["--interface", interface, "--no-access-log", "--log-level", "warning", *more]
+    # It accepts as many connections as its backlog is long.
+    common = ["--interface", interface, "--no-access-log", "--log-level", "warning", "--backlog", "4096", *more]
     return lambda port: ["granian", app, "--host", "127.0.0.1", "--port", str(port), *common]
 
 
 def _waitress(port: int) -> list[str]:
-    return ["waitress", f"--listen=127.0.0.1:{port}", f"--threads={THREADS}", "--connection-limit=4000", WSGI]
+    # select(2), its default, ends at 1,024 descriptors.
+    poll = ["--asyncore-use-poll"]
+    return ["waitress", f"--listen=127.0.0.1:{port}", f"--threads={THREADS}", "--connection-limit=4000", *poll, WSGI]
 
 
 def _gunicorn(port: int) -> list[str]:

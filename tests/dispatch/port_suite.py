@@ -143,7 +143,7 @@ class PortSuite:
         with pytest.raises(ClientDisconnected):
             rig.port.respond(200, b"OK", PLAIN, b"", True)
 
-    def test_a_client_that_left_in_the_middle_is_told(self, rig: Rig, tmp_path: Path) -> None:
+    def test_a_client_that_left_in_the_middle_is_told(self, rig: Rig) -> None:
         rig.port.respond(200, b"OK", PLAIN, b"1", False)
         rig.settle()
         rig.leave()

@@ -12,6 +12,7 @@ REQUESTS = (
     b"POST /post HTTP/1.1\r\nHost: test\r\nContent-Length: 10000\r\n\r\n" + b"b" * 10000,
     b"POST /chunked HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
 )
+ALONE = b"GET /alone HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"
 
 
 @dataclass
@@ -59,7 +60,8 @@ async def read_answer(reader: asyncio.StreamReader) -> tuple[int, bool]:
 
 
 class Load:
-    """`clients` clients at `address` until the listener is closed.
+    """`clients` clients at `address` until the listener is closed. Most never pause; of ten, one thinks for a
+    while between two requests, and one makes a connection for each of them.
 
     `ready` is called once, when `enough` answers have come: the moment to stop the server.
     """
@@ -94,7 +96,7 @@ class Load:
         account = self.account
         used = 0
         while True:
-            writer.write(REQUESTS[(number + used) % len(REQUESTS)])
+            writer.write(ALONE if number % 10 == 1 else REQUESTS[(number + used) % len(REQUESTS)])
             try:
                 status, closes = await read_answer(reader)
             except Broken as error:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from e2e.raw import RawClient
-from e2e.server import APPS, STOP, ServerProcess, run_command
+from e2e.server import APPS, START, STOP, ServerProcess, run_command
 
 WSGI = "plain_wsgi:application"
 ASGI = "plain_asgi:application"
@@ -72,6 +72,13 @@ def test_an_app_that_raises_is_3_with_its_traceback() -> None:
     assert "LookupError: the colour of the bicycle shed is not set" in ended.err
     assert "importlib" not in ended.err  # neither the machinery's frames
     assert "bridgeserve/serve" not in ended.err  # nor ours
+
+
+def test_an_app_that_refuses_to_start_is_3() -> None:
+    ended = run_command("hanging:failing", *HERE, *FREE)
+    assert ended.code == 3
+    assert "the database is away" in ended.err
+    assert "Traceback" not in ended.err
 
 
 @pytest.mark.parametrize(
@@ -246,6 +253,33 @@ def test_a_second_int_or_quit_stops_at_once(
         assert raw.read_rest() == b""
     assert ended.code == 0
     assert "Traceback" not in ended.err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+def test_a_signal_ends_a_start_up_that_hangs(number: signal.Signals) -> None:
+    server = ServerProcess("hanging:at_start", app_dir=APPS)
+    try:
+        assert server.err.wait("app: hanging", START)
+        server.signal(number)
+        ended = server.wait(5.0)
+    finally:
+        server.kill()
+    assert ended.code == 0
+    assert "serving on" not in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_a_second_int_ends_a_shutdown_that_hangs(start: Callable[..., ServerProcess]) -> None:
+    server = start("hanging:at_end", app_dir=APPS)
+    server.signal(signal.SIGINT)
+    assert server.err.wait("app: hanging", 5.0)
+    server.signal(signal.SIGINT)
+    assert server.wait(5.0).code == 0
+
+
+def test_a_shutdown_that_hangs_has_an_end(start: Callable[..., ServerProcess]) -> None:
+    server = start("hanging:at_end", "--timeout-graceful", "0.3", app_dir=APPS)
+    assert server.stop(5.0).code == 0
 
 
 def test_a_second_term_changes_nothing(start: Callable[..., ServerProcess]) -> None:

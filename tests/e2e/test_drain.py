@@ -36,7 +36,7 @@ def can_announce(server: ServerProcess) -> bool:
 
 
 def test_no_request_fails(server: ServerProcess) -> None:
-    """50 keep-alive clients that never pause (and five that do) while TERM comes."""
+    """50 clients while TERM comes."""
     load = Load(server.address, 50, 3000, lambda: server.signal(signal.SIGTERM))
     account = asyncio.run(load.run(40.0))
     ended = server.wait(GRACE)
@@ -92,6 +92,27 @@ def test_an_upload_in_flight_is_finished(server: ServerProcess) -> None:
         assert (answer.status, answer.body) == (200, b"POST /upload 200000\n")
         assert answer.closes
     assert server.wait(GRACE).code == 0
+
+
+def test_work_after_the_response_is_finished(server: ServerProcess) -> None:
+    """A background task, or the `close` of an iterable, has the grace time too, though its client has its answer."""
+    with RawClient(server.address) as raw:
+        raw.get("/afterwards", "Connection: close")
+        assert raw.read_answer().status == 200
+    assert server.err.wait("app: afterwards", 5.0)
+    ended = server.stop(GRACE)
+    assert ended.code == 0
+    assert "app: afterwards done" in ended.err
+
+
+def test_work_after_the_response_has_an_end(start: Callable[..., ServerProcess]) -> None:
+    for app in ("plain_wsgi:application", "plain_asgi:application"):
+        server = start(app, "--timeout-graceful", "0.3", app_dir=APPS)
+        with RawClient(server.address) as raw:
+            raw.get("/afterwards", "Connection: close")
+            assert raw.read_answer().status == 200
+        assert server.err.wait("app: afterwards", 5.0)
+        assert server.stop(8.0).code == 0
 
 
 def test_a_stream_is_cut_at_the_end_of_the_grace_time(start: Callable[..., ServerProcess]) -> None:

@@ -46,7 +46,7 @@ class Hello:
         await send({"type": "http.response.body", "body": b"hello from asgi"})
 
 
-def http(address: bridgeserve.Server | Any) -> httpx.AsyncClient:
+def http(address: Any) -> httpx.AsyncClient:
     host, port = address
     return httpx.AsyncClient(base_url=f"http://{host}:{port}", timeout=10.0, trust_env=False)
 

@@ -66,3 +66,23 @@ def test_2000_idle_connections(start: Callable[..., ServerProcess], app: tuple[s
             raw.close()
     ended = server.stop()
     assert ended.code == 0
+
+
+def test_out_of_descriptors(start: Callable[..., ServerProcess]) -> None:
+    """Connections beyond the limit of the process wait, cost no time, and are served as others go."""
+    server = start("plain_wsgi:application", "--threads", "2", app_dir=APPS)
+    resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (64, 64))
+    clients: list[socket.socket] = []
+    try:
+        for _ in range(100):
+            clients.append(raw := socket.create_connection(server.address, 10.0))
+            raw.sendall(REQUEST)
+        assert server.err.wait("cannot accept", 5.0)
+        for raw in clients:
+            assert raw.recv(4096).startswith(b"HTTP/1.1 200 ")
+            raw.close()
+    finally:
+        for raw in clients:
+            raw.close()
+    assert server.stop().code == 0
+    assert len(server.err.find("cannot accept")) < 100  # it waits between two attempts

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
-
-# The helpers beside this file are imported as wire.drive and so on.
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from wire.drive import READERS
 

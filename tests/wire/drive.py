@@ -138,29 +138,22 @@ class Play:
             self._answer()
 
     def _whole(self) -> None:
-        if self.early:
-            self._body = b""
-        self.transcript.append(("body", self._body))
+        if not self.early:
+            self.transcript.append(("body", self._body))
         if self.session.state.ours == "IDLE":
             self._answer()
         else:
-            self._go_on()
+            self._recycle()
 
     def _answer(self) -> None:
         answer(self.session, b"ok")
-        if self.session.state.peer == "DONE" or not self.early:
-            self._go_on()
-        elif self.session.recycle(0.0) is False:
-            self._close()
+        self._recycle()
 
-    def _go_on(self) -> None:
-        if not self.session.recycle(0.0):
-            self._close()
-
-    def _close(self) -> None:
-        self.transcript.append(("close",))
-        self.session.linger(0.0)
-        self.over = True
+    def _recycle(self) -> None:
+        if self.session.recycle(0.0) is False:
+            self.transcript.append(("close",))
+            self.session.linger(0.0)
+            self.over = True
 
 
 def play(pieces: Iterable[bytes], reader: str, limits: Limits = LIMITS, early: bool = False) -> list[Entry]:

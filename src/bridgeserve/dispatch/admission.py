@@ -26,7 +26,7 @@ class Gatekeeper:
     """
 
     __slots__ = (
-        "_deadlines",
+        "_filling",
         "_handle",
         "_settings",
         "_settle",
@@ -49,6 +49,7 @@ class Gatekeeper:
         self._start = start
         self._settle = settle
         self._handle: asyncio.TimerHandle | None = None
+        self._filling = False
         self.running = 0
         self.refused = 0
         # The queue, oldest first; the value is the deadline. Who removes an exchange from it owns it: each
@@ -85,9 +86,15 @@ class Gatekeeper:
     def release(self) -> None:
         """A running request has ended: the oldest waiting one takes its place."""
         self.running -= 1
-        while (self.capacity is None or self.running < self.capacity) and (exchange := self.take()) is not None:
-            self.running += 1
-            self._start(exchange)
+        if self._filling:
+            return  # a request has ended within `start`: the loop below goes on by itself, however many follow
+        self._filling = True
+        try:
+            while (self.capacity is None or self.running < self.capacity) and (exchange := self.take()) is not None:
+                self.running += 1
+                self._start(exchange)
+        finally:
+            self._filling = False
 
     def take(self) -> Exchange | None:
         """(any thread) The oldest waiting request, for a runner that goes on without `release`."""

@@ -71,9 +71,13 @@ class AsgiRunner:
         except ClientDisconnected:
             _log.debug("the application ended because its client left")
             exchange.abort()
-        except Exception:
+        except (Exception, SystemExit) as error:
             # Whatever an application raises is its own affair: logged once, and the client gets a 500 or a cut.
-            _log.exception("the ASGI application raised an exception")
+            # An application does not end the server either.
+            if exchange.lost and _from_leaving(error):
+                _log.debug("the application ended because its client left")
+            else:
+                _log.exception("the ASGI application raised an exception")
             cycle.fail()
         except BaseException:
             cycle.fail()  # cancelled, or asked to end: the client must be able to tell
@@ -162,6 +166,17 @@ class AsgiCycle:
         if not self.complete and not self._exchange.lost:
             self.complete = True
             answer(self._exchange, 500)
+
+
+def _from_leaving(error: BaseException | None) -> bool:
+    """True when our ClientDisconnected was made into another exception, as frameworks and task groups do."""
+    while error is not None:
+        if isinstance(error, ClientDisconnected):
+            return True
+        if isinstance(error, BaseExceptionGroup):
+            return all(map(_from_leaving, error.exceptions))
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _octets(body: Any) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import BinaryIO, Protocol, Self
@@ -85,6 +86,9 @@ class Dispatcher(Protocol):
     def dispatch(self, exchange: Exchange) -> None:
         """Take a request. Returns at once; the response comes through the exchange."""
 
+    async def drain(self, grace: float) -> None:
+        """Wait until what runs has ended, work after a response included, at most `grace` seconds."""
+
     def statistics(self) -> dict[str, int]:
         """Numbers for `Server.stats()`."""
 
@@ -98,8 +102,14 @@ def refuse(exchange: Exchange, status: int, extra: Iterable[tuple[bytes, bytes]]
 def drop_spool(exchange: Exchange) -> None:
     """Close the collected body, if there is one."""
     if exchange.spool is not None:
-        exchange.spool.close()
+        close_input(exchange.spool)
         exchange.spool = None
+
+
+def close_input(file: BinaryIO) -> None:
+    """Close wsgi.input, whatever the application did to it: it may be detached, or its disk full."""
+    with contextlib.suppress(OSError, ValueError):
+        file.close()
 
 
 def answer(exchange: Exchange, status: int, extra: Iterable[tuple[bytes, bytes]] = ()) -> None:

@@ -43,6 +43,10 @@ class InlineAsgi:
         self._gate.close()
         await self._tasks.__aexit__(kind, value, trace)
 
+    async def drain(self, grace: float) -> None:
+        """Wait for the tasks, at most `grace` seconds."""
+        await self._tasks.drain(grace)
+
     def _direct(self, exchange: Exchange) -> None:
         self._tasks.start(self._runner.run(exchange, self._tasks.ended))
 
@@ -146,6 +150,10 @@ class InlineWsgi:
         self._gate.close()
         await self._tasks.__aexit__(kind, value, trace)
 
+    async def drain(self, grace: float) -> None:
+        """Wait for the tasks, at most `grace` seconds."""
+        await self._tasks.drain(grace)
+
     def dispatch(self, exchange: Exchange) -> None:
         """Call the application, after the body is complete."""
         if exchange.request.complete:
@@ -221,5 +229,8 @@ async def spool(exchange: Exchange, memory: int) -> bool:
     except OSError as error:
         _log.error("a request body cannot be stored: %s", error)
         answer(exchange, 507)
+        return False
+    if exchange.lost:  # after its last octet, before we looked
+        drop_spool(exchange)
         return False
     return True

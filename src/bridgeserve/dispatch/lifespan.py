@@ -42,7 +42,11 @@ class Lifespan:
         self.state = {}
         self._events.put_nowait({"type": "lifespan.startup"})
         self._task = loop.create_task(self._run(), name="bridgeserve-lifespan")
-        await asyncio.wait((self._task, self._started), return_when=asyncio.FIRST_COMPLETED)
+        try:
+            await asyncio.wait((self._task, self._started), return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            self._task.cancel()  # nobody will leave what was not entered
+            raise
         if not self._started.done():
             self._unsupported()
         else:
@@ -93,9 +97,14 @@ class Lifespan:
             return
         if not self._task.done():
             self._events.put_nowait({"type": "lifespan.shutdown"})
-            await asyncio.wait((self._task,), timeout=self._shutdown_timeout)
+            ends = (self._task, self._stopped)
+            await asyncio.wait(ends, timeout=self._shutdown_timeout, return_when=asyncio.FIRST_COMPLETED)
+        if self._stopped.done() and not self._task.done():
+            # It has said its last word. Some wait for more messages then: that is no failure, but has no end.
+            await asyncio.wait((self._task,), timeout=1.0)
         if not self._task.done():
-            _log.error("lifespan shutdown took longer than %g s and is cancelled", self._shutdown_timeout)
+            if not self._stopped.done():
+                _log.error("lifespan shutdown took longer than %g s and is cancelled", self._shutdown_timeout)
             self._task.cancel()
             await asyncio.wait((self._task,), timeout=1.0)
         elif not self._task.cancelled() and (error := self._task.exception()) is not None:

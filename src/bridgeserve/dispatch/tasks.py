@@ -37,6 +37,12 @@ class Tasks:
     def __len__(self) -> int:
         return len(self._tasks)
 
+    async def drain(self, grace: float) -> None:
+        """Wait for the tasks, at most `grace` seconds."""
+        tasks = set(self._tasks)
+        if tasks:
+            await asyncio.wait(tasks, timeout=grace)
+
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run `coroutine` as a task of ours."""
         self.start(self._run(coroutine))
@@ -62,4 +68,4 @@ class Tasks:
 
     def ended(self) -> None:
         """Forget the task that calls this."""
-        self._tasks.discard(cast("asyncio.Task[None]", asyncio.current_task()))
+        self._tasks.discard(cast("asyncio.Task[None]", asyncio.current_task(self._loop)))

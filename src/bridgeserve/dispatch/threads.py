@@ -22,6 +22,7 @@ import contextlib
 import io
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
@@ -29,7 +30,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 from bridgeserve.dispatch.admission import Gatekeeper
-from bridgeserve.dispatch.base import ClientDisconnected, Endpoint, Exchange
+from bridgeserve.dispatch.base import ClientDisconnected, Endpoint, Exchange, close_input
 from bridgeserve.dispatch.body import StreamedBody
 from bridgeserve.dispatch.inline import spool
 from bridgeserve.dispatch.tasks import Tasks
@@ -192,6 +193,10 @@ class ThreadPort:
         """True once the client has left."""
         return self._exchange.lost or self._exchange.disconnected
 
+    def wanted(self) -> bool:
+        """(thread) False when the client left before the application was called."""
+        return not self._exchange.lost
+
     def settle(self) -> None:
         """(loop) The application has ended: cut a response that is not complete."""
         self._exchange.abort()
@@ -199,7 +204,7 @@ class ThreadPort:
     def close(self) -> None:
         """(thread) The application has ended: its input goes."""
         if self._body is not None:
-            self._body.close()
+            close_input(self._body)
 
 
 class ThreadPool:
@@ -234,17 +239,22 @@ class ThreadPool:
     ) -> None:
         self._gate.close()
         await self._tasks.__aexit__(kind, value, trace)
-        for _ in self._pool:
-            self._queue.put(None)
-        await asyncio.to_thread(self._join)
+        await self.drain(1.0)
         self._bridge.drain()
-
-    def _join(self) -> None:
-        for thread in self._pool:
-            thread.join(1.0 / len(self._pool))
         left = sum(thread.is_alive() for thread in self._pool)
         if left:
             _log.error("%d of %d threads are still in the application and are left behind", left, len(self._pool))
+
+    async def drain(self, grace: float) -> None:
+        """Let the threads end after what they are doing, at most `grace` seconds."""
+        for _ in self._pool:
+            self._queue.put(None)
+        await asyncio.to_thread(self._join, grace)
+
+    def _join(self, grace: float) -> None:
+        deadline = time.monotonic() + grace
+        for thread in self._pool:
+            thread.join(max(deadline - time.monotonic(), 0.0))
 
     def dispatch(self, exchange: Exchange) -> None:
         """(loop) Take a request; its body is read first unless it is streamed by choice."""
@@ -286,7 +296,8 @@ class ThreadPool:
         port: ThreadPort | None = None
         while port is not None or (port := get()) is not None:
             try:
-                run(port)
+                if port.wanted():
+                    run(port)
             except BaseException:  # KeyboardInterrupt raised by an application must not end the thread
                 _log.exception("the application ended its thread's request in an unusual way")
                 port.abort()

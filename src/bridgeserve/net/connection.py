@@ -81,13 +81,10 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """The peer has sent its last octet; it may still read (RFC 9112 section 9.6)."""
-        session = self.session
-        session.receive_eof()
+        self.session.receive_eof()
         self._advance(self.engine.now())
         if self._exchange is not None:
             self._exchange.leave(lost=False)
-        elif not self._closing and (session.state.ours in ("IDLE", "CLOSED") or session.state is cycle.BODY_DONE):
-            self._shut()
         return True
 
     def pause_writing(self) -> None:
@@ -137,6 +134,8 @@ class Connection(asyncio.Protocol):
             while self._writable or session.state is not cycle.IDLE:
                 event = session.next_event(now)
                 if event is None:
+                    if session.eof and self._exchange is None and not self._closing:
+                        self._shut()  # all that it sent is answered
                     break
                 if event.__class__ is Request:
                     self._begin(event, now)
@@ -164,6 +163,10 @@ class Connection(asyncio.Protocol):
         started = time.monotonic() if engine.sinks else now
         self._exchange = exchange = Exchange(self, request, self._endpoint, started)
         exchange.writable = self._writable
+        if self.session.eof:
+            exchange.disconnected = True
+        if request.expect_continue:
+            self.session.reading(False, now)  # the peer waits for us: it is not slow
         engine.dispatcher.dispatch(exchange)
 
     def _handle(self, event: Event, now: float) -> None:
@@ -216,11 +219,12 @@ class Connection(asyncio.Protocol):
         payload = self.session.want_body()
         if payload:
             self.transport.write(payload)
+            self._listen()
 
     def _recycle(self, now: float) -> None:
         session = self.session
         more = session.recycle(now)
-        if more is False or session.eof:
+        if more is False or (session.eof and not session.pending):
             self._shut()
             return
         if not self._reading and session.unread <= READ_AHEAD:
@@ -236,7 +240,7 @@ class Connection(asyncio.Protocol):
             return
         head = exchange.head
         record = RequestRecord(exchange.request, self._endpoint.client, exchange.status, head.headers if head else [])
-        record.body_bytes = exchange.sent
+        record.body_bytes = exchange.body_octets
         record.duration = time.monotonic() - exchange.started
         record.wall = time.time() - record.duration
         record.cut = cut
@@ -248,7 +252,13 @@ class Connection(asyncio.Protocol):
         if not self._reading and not self._closing:
             self._reading = True
             self.transport.resume_reading()
-            self.session.reading(True, self.engine.loop.time())
+            self._listen()
+
+    def _listen(self) -> None:
+        """The peer's pace counts from now."""
+        self.session.reading(True, self.engine.loop.time())
+        if self.session.deadline < self._timer_at:
+            self._arm(self.session.deadline)
 
     def _pause_reading(self) -> None:
         if self._reading and not self._closing:
@@ -312,6 +322,10 @@ class Connection(asyncio.Protocol):
         self._timer_at = at
         if at < inf:
             self._timer = self.engine.loop.call_at(at, self._on_timer)
+
+    def wrote_ahead(self, octets: int) -> None:
+        """More was written while the client does not keep up: that is no sign that it reads nothing."""
+        self._unsent += octets
 
     def _watch_writing(self) -> None:
         self._unsent = self.transport.get_write_buffer_size()

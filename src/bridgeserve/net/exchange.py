@@ -11,7 +11,7 @@ from bridgeserve.dispatch.base import ClientDisconnected, Endpoint
 from bridgeserve.dispatch.base import Exchange as DispatchExchange
 from bridgeserve.net import sendfile
 from bridgeserve.wire.events import Request
-from bridgeserve.wire.framing import ResponseHead
+from bridgeserve.wire.framing import BODYLESS, ResponseHead
 
 if TYPE_CHECKING:
     from bridgeserve.net.connection import Connection
@@ -90,7 +90,7 @@ class Exchange:
         self.sent += len(data)
         buffers = self.connection.session.write(data)
         if buffers:
-            self.connection.transport.writelines(buffers)
+            self._write_more(buffers)
 
     def finish(self, data: bytes = b"") -> None:
         """Send the last octets."""
@@ -99,8 +99,21 @@ class Exchange:
         self.sent += len(data)
         buffers = self.connection.session.finish(data)
         if buffers:
-            self.connection.transport.writelines(buffers)
+            self._write_more(buffers)
         self._end(self.connection.engine.now())
+
+    def _write_more(self, buffers: list[bytes]) -> None:
+        if not self.writable:
+            self.connection.wrote_ahead(sum(map(len, buffers)))
+        self.connection.transport.writelines(buffers)
+
+    @property
+    def body_octets(self) -> int:
+        """Octets of the body that went out: none for HEAD, 204 and 304, never more than Content-Length."""
+        head = self.head
+        if head is None or self.request.method == b"HEAD" or head.status in BODYLESS:
+            return 0
+        return self.sent if head.content_length is None else min(self.sent, head.content_length)
 
     def _end(self, now: float) -> None:
         self.lost = True  # whoever still holds the exchange can no longer reach the connection

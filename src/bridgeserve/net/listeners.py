@@ -23,8 +23,19 @@ from bridgeserve.net.engine import Engine
 _log = logging.getLogger("bridgeserve")
 BURST = 64  # connections accepted in one turn of the loop
 BACK_OFF = 0.1  # seconds without accepting after the system said that it has no room
-# accept(2): the system is out of something; the connection stays in the backlog.
-EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
+# accept(2): that one connection was gone before we took it. Any other error stays until something changes:
+# the system is out of descriptors or memory, the listener is broken.
+GONE = {
+    errno.ECONNABORTED,
+    errno.ECONNRESET,
+    errno.EHOSTDOWN,
+    errno.EHOSTUNREACH,
+    errno.ENETDOWN,
+    errno.ENETUNREACH,
+    errno.EPERM,
+    errno.EPROTO,
+    errno.ETIMEDOUT,
+}
 Address = tuple[str, int] | str
 
 
@@ -76,6 +87,18 @@ def _open_tcp(bind: Bind) -> list[socket.socket]:
     return listeners
 
 
+class UnixListener(socket.socket):
+    """A unix socket that we have bound: its file goes with it. That of an inherited one is not ours."""
+
+    def close(self) -> None:
+        """Close the socket and remove its file."""
+        path = self.getsockname() if self.fileno() >= 0 else ""
+        super().close()
+        if path:
+            with suppress(OSError):
+                os.unlink(path)
+
+
 def _open_unix(bind: Bind) -> socket.socket:
     """A unix socket; a stale file of a server that is gone is replaced, a live one is an error."""
     with suppress(FileNotFoundError):
@@ -88,7 +111,7 @@ def _open_unix(bind: Bind) -> socket.socket:
                     os.unlink(bind.path)
                 else:
                     raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
-    listener = socket.socket(socket.AF_UNIX)
+    listener = UnixListener(socket.AF_UNIX)
     try:
         listener.bind(bind.path)
         if bind.mode is not None:
@@ -158,12 +181,12 @@ class Acceptor:
         except (BlockingIOError, InterruptedError):
             return False
         except OSError as error:
-            if error.errno in EXHAUSTED:
-                _log.warning("cannot accept connections: %s; trying again in %g s", error.strerror, BACK_OFF)
-                self._pause()
-                self._back_off = self._engine.loop.call_later(BACK_OFF, self._after_back_off)
-                return False
-            return True  # this one was gone before we took it (accept(2): errors of the network), go on
+            if error.errno in GONE:
+                return True
+            _log.warning("cannot accept connections: %s; trying again in %g s", error.strerror, BACK_OFF)
+            self._pause()
+            self._back_off = self._engine.loop.call_later(BACK_OFF, self._after_back_off)
+            return False
         accepted.setblocking(False)
         task = self._engine.loop.create_task(self._make(accepted, name))
         self._making.add(task)
@@ -188,6 +211,7 @@ class Acceptor:
         self._making.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("a connection could not be made", exc_info=error)
+        self._resume()  # while it was made it counted twice, or for nothing
 
     def _endpoint(self, accepted: socket.socket, name: object) -> Endpoint:
         if isinstance(self.address, str):
@@ -213,12 +237,9 @@ class Acceptor:
             await asyncio.wait(set(self._making), timeout=1.0)
 
     def close(self) -> None:
-        """Close the listener at once; the file of a unix socket goes with it."""
+        """Close the listener at once."""
         if self._closed:
             return
         self._pause()
         self._closed = True
         self._listener.close()
-        if isinstance(self.address, str) and self.address:
-            with suppress(OSError):
-                os.unlink(self.address)

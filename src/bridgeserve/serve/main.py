@@ -65,28 +65,51 @@ def _pid_file(path: str | None) -> Iterator[None]:
 
 
 async def _serve(server: Server) -> int:
-    """Run the server until TERM or INT (drain), a second INT or QUIT (at once)."""
+    """Run the server until TERM or INT (drain); a second INT or a QUIT ends it at once."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
+    forced = asyncio.Event()
+    running = asyncio.current_task()
+    assert running is not None
 
-    def ask(name: str) -> None:
-        if stop.is_set():
-            if name == "SIGINT":
-                _log.warning("%s again: stopping at once", name)
-                server.abort()
-            return
-        _log.info("%s: finishing what is in flight", name)
-        stop.set()
+    def ask(number: signal.Signals) -> None:
+        if not stop.is_set():
+            _log.info("%s: finishing what is in flight", number.name)
+            stop.set()
+        elif number == signal.SIGINT:
+            force(number)
 
-    def force() -> None:
-        _log.warning("SIGQUIT: stopping at once")
+    def force(number: signal.Signals) -> None:
+        _log.warning("%s: stopping at once", number.name)
+        forced.set()
         server.abort()
-        stop.set()
+        running.cancel()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ask, number.name)
-    loop.add_signal_handler(signal.SIGQUIT, force)
-    async with server:
-        await stop.wait()
+    loop.add_signal_handler(signal.SIGTERM, ask, signal.SIGTERM)
+    loop.add_signal_handler(signal.SIGINT, ask, signal.SIGINT)
+    loop.add_signal_handler(signal.SIGQUIT, force, signal.SIGQUIT)
+    try:
+        await _until(server, stop)
+    except asyncio.CancelledError:
+        if not forced.is_set():
+            raise
     _log.info("stopped")
     return 0
+
+
+async def _until(server: Server, stop: asyncio.Event) -> None:
+    """Start the server and run it until `stop`, which ends a start-up that takes long or hangs, too."""
+    loop = asyncio.get_running_loop()
+    async with contextlib.AsyncExitStack() as stack:
+        starting = loop.create_task(stack.enter_async_context(server))
+        stopping = loop.create_task(stop.wait())
+        try:
+            await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                await starting
+                await stop.wait()
+        finally:
+            stopping.cancel()
+            if not starting.done():
+                starting.cancel()
+                await asyncio.wait((starting,), timeout=1.0)

@@ -163,9 +163,12 @@ class Server:
         if self._parts is None or self._drained:
             return
         self._drained = True
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._settings.timeout_graceful
         for acceptor in self._parts.acceptors:
             await acceptor.drain()
         cut = await self._parts.engine.drain(self._settings.timeout_graceful)
+        await self._parts.dispatcher.drain(max(end - loop.time(), 0.0))
         if cut:
             _log.warning("%d connections were cut at the end of the grace time", cut)
 

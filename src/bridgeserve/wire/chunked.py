@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 
 from bridgeserve.wire.errors import WireError
-from bridgeserve.wire.gate import ALLOWED, TOKEN
+from bridgeserve.wire.fields import TOKEN
+from bridgeserve.wire.gate import ALLOWED
 
 _TOKEN = TOKEN.pattern
 _EXTENSION = (  # RFC 9112 section 7.1.1, without the bad white space that it only tolerates

@@ -14,7 +14,7 @@ from http import HTTPStatus
 from typing import Any
 
 from bridgeserve.wire.errors import ResponseError
-from bridgeserve.wire.gate import TOKEN
+from bridgeserve.wire.fields import TOKEN
 
 STATUS_LINES = {status.value: b"HTTP/1.1 %d %s\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
 BODYLESS = frozenset({204, 304})  # RFC 9110 sections 15.3.5 and 15.4.5; 1xx never comes here

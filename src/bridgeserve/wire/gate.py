@@ -16,65 +16,36 @@ import re
 from bridgeserve.settings import Limits
 from bridgeserve.wire.errors import WireError
 from bridgeserve.wire.events import Request
+from bridgeserve.wire.fields import (
+    CODING,
+    CONNECTION,
+    EXPECT,
+    GOOD_HOST,
+    HOST,
+    HOST_FIELD,
+    KEEP_ALIVE,
+    LENGTH,
+    LINES,
+    ORDINARY,
+    SPECIAL,
+    TOKEN,
+    read_field,
+)
 
 # Every octet a head may hold: HTAB, CR, LF, SP..~ and obs-text (RFC 9110 section 5.5, RFC 9112 section 2.2).
 ALLOWED = bytes([0x09, 0x0A, 0x0D, *range(0x20, 0x7F), *range(0x80, 0x100)])
-TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 section 5.6.2
 DIGITS = re.compile(rb"[0-9]{1,18}")  # RFC 9110 section 8.6; 18 digits stay below 2**63
-HOST = re.compile(  # RFC 9110 section 7.2, RFC 3986 section 3.2.2; userinfo is not allowed
-    rb"(?:(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+)(?::[0-9]{0,5})?)?"
-)
 ABSOLUTE = re.compile(rb"(?i:https?)://([^/?]*)(/[^?]*)?(?:\?(.*))?")  # RFC 9112 section 3.2.2
 OTHER_VERSION = re.compile(rb"HTTP/([0-9])\.([0-9])")
 
 KNOWN_METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"TRACE"})
-ORDINARY, HOST_FIELD, LENGTH, CODING, CONNECTION, EXPECT, UPGRADE = range(7)
-_SPECIAL = {
-    b"host": HOST_FIELD,
-    b"content-length": LENGTH,
-    b"transfer-encoding": CODING,
-    b"connection": CONNECTION,
-    b"expect": EXPECT,
-    b"upgrade": UPGRADE,
-}
-
-# From the spelling of a field name to its checked lower-case form and its kind. Bounded in entries and in
-# the length of what is kept, so that a client that invents names cannot fill the memory.
-_NAMES: dict[bytes, tuple[bytes, int]] = {}
-_NAMES_MAX = 2048
-_NAME_KEPT = 64
-
-
-_HOSTS: set[bytes] = set()  # values of Host known to be good; bounded like the names
-_HOSTS_MAX = 256
+_USUAL = frozenset({GOOD_HOST, GOOD_HOST + KEEP_ALIVE})
 _CONNECTION = {b"keep-alive": (True, False), b"close": (False, False), b"upgrade": (True, True)}
-
-
-def _is_host(value: bytes) -> bool:
-    if not HOST.fullmatch(value):
-        return False
-    if len(_HOSTS) < _HOSTS_MAX and len(value) <= _NAME_KEPT:
-        _HOSTS.add(value)
-    return True
 
 
 def head_limit(limits: Limits) -> int:
     """Octets that a head may hold: the request line and eight of the largest fields, at least 64 KiB."""
     return limits.request_line + max(8 * limits.field_size, 65536)
-
-
-def field_name(name: bytes) -> tuple[bytes, int]:
-    """Check a field name that the memo does not know; the lower-case form and its kind.
-
-    :raises WireError: 400 when it is no token (white space before the colon and obs-fold among them).
-    """
-    if not TOKEN.fullmatch(name):
-        raise WireError(400, "bad field name")
-    lower = name.lower()
-    known = (lower, _SPECIAL.get(lower, ORDINARY))
-    if len(_NAMES) < _NAMES_MAX and len(name) <= _NAME_KEPT:
-        _NAMES[name] = known
-    return known
 
 
 def read_head(head: bytes, limits: Limits) -> Request:
@@ -94,23 +65,19 @@ def read_head(head: bytes, limits: Limits) -> Request:
     if ends > limits.fields:
         raise WireError(431, "too many fields")
     request = _request_line(line)
-    headers = request.headers
-    append = headers.append
-    known_name = _NAMES.get
     field_size = limits.field_size
     if len(head) > field_size and (len(head) > head_limit(limits) or max(map(len, lines[1:]), default=0) > field_size):
         raise WireError(431, "field or head too large")
-    special: list[tuple[int, bytes]] = []
+    append = request.headers.append
+    known = LINES.get
+    meaning = 0
     for line in lines[1:]:
-        name, colon, value = line.partition(b":")
-        known = known_name(name) or field_name(name)
-        if not colon:
-            raise WireError(400, "field without a colon")
-        value = value.strip(b" \t")
-        append((known[0], value))
-        if known[1]:
-            special.append((known[1], value))
-    _semantics(request, special, limits)
+        field, means = known(line) or read_field(line)
+        append(field)
+        meaning += means
+    # One Host, nothing else of consequence: no body, and the connection goes on.
+    if meaning not in _USUAL or request.version == "1.0" or request.target[0] != 0x2F:
+        _semantics(request, limits)
     return request
 
 
@@ -165,16 +132,19 @@ def _absolute(request: Request) -> None:
     request.query = match[3] or b""
 
 
-def _semantics(request: Request, special: list[tuple[int, bytes]], limits: Limits) -> None:
+def _semantics(request: Request, limits: Limits) -> None:
     """Host, body framing and connection options (RFC 9112 sections 3.2, 6 and 9.3)."""
     host: bytes | None = None
     length: bytes | None = None
     coding: bytes | None = None
     options = b""
-    for kind, value in special:
+    for name, value in request.headers:
+        kind = SPECIAL.get(name, ORDINARY)
+        if kind == ORDINARY:
+            continue
         if kind == HOST_FIELD:
-            if host is not None or (value not in _HOSTS and not _is_host(value)):
-                raise WireError(400, "bad or repeated Host")
+            if host is not None:
+                raise WireError(400, "repeated Host")
             host = value
         elif kind == CONNECTION:
             options = value if not options else options + b"," + value

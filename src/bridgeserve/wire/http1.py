@@ -15,8 +15,9 @@ from bridgeserve.settings import Limits, Timeouts
 from bridgeserve.wire import cycle, framing, plain, reference
 from bridgeserve.wire.errors import CycleError, WireError
 from bridgeserve.wire.events import REQUEST_END, BodyChunk, Event, Expired, Refused, Request
+from bridgeserve.wire.fields import TOKEN
 from bridgeserve.wire.framing import Preamble, ResponseHead
-from bridgeserve.wire.gate import TOKEN, head_limit, read_head
+from bridgeserve.wire.gate import head_limit, read_head
 from bridgeserve.wire.pace import Pace
 
 DISCARD_MAX = 262144  # octets of a body nobody wants that are read to keep the connection

@@ -28,8 +28,7 @@ def read_head(head: bytes, request: Request) -> ReferenceBody:
         event = connection.next_event()
     except h11.RemoteProtocolError as error:
         raise WireError(400, "h11 refuses the head") from error
-    if not isinstance(event, h11.Request):
-        raise WireError(400, "h11 does not find a request")
+    assert isinstance(event, h11.Request)  # the head is whole: h11 reads it or refuses it
     request.method = event.method
     request.target = event.target
     request.headers = list(event.headers)

@@ -12,7 +12,6 @@ PIECE = 1024  # octets
 EVENT = b"data: tick\n\n"
 
 _counts = {"calls": 0, "opened": 0, "closed": 0}
-_release = asyncio.Event()
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -73,8 +72,6 @@ async def application(scope: dict[str, Any], receive: Receive, send: Send) -> No
         await body(send, data)
         return
     _counts["calls"] += 1
-    if path == "/release":
-        _release.set()
     if path == "/events":
         await stream(send, 0.05, lambda: EVENT)
     if path == "/flood":
@@ -106,9 +103,10 @@ async def application(scope: dict[str, Any], receive: Receive, send: Send) -> No
         more = message.get("more_body", False)
     await start(send)
     await body(send, b"%s %s %d\n" % (scope["method"].encode(), path.encode(), size))
-    if path == "/background":  # the response has gone, the app has not
-        await _release.wait()
-        say("background done")
+    if path == "/afterwards":  # the response has gone, the app has not
+        say("afterwards")
+        await asyncio.sleep(1.5)
+        say("afterwards done")
 
 
 async def lifespan(receive: Receive, send: Send) -> None:

@@ -47,6 +47,18 @@ class Events:
         say(f"closed {count('closed')}")
 
 
+class Afterwards:
+    """A body with one piece, and work to do when it has gone, as Flask's call_on_close has it."""
+
+    def __iter__(self) -> Generator[bytes, None, None]:
+        yield b"done\n"
+
+    def close(self) -> None:
+        say("afterwards")
+        _never.wait(1.5)
+        say("afterwards done")
+
+
 def fresh() -> bytes:
     """New memory each time, so that what a server keeps can be seen."""
     return b"x" * PIECE
@@ -74,6 +86,9 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
     if path == "/flood":
         start_response("200 OK", plain)
         return Events(0, fresh, bool)
+    if path == "/afterwards":
+        start_response("200 OK", plain)
+        return Afterwards()
     if path == "/slow":
         say("slow")
         _never.wait(1.0)
