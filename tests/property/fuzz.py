@@ -19,6 +19,8 @@ from pathlib import Path
 if __package__ == "tests.property":  # as a command, from the project's folder
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import itertools
+
 from bridgeserve.settings import Limits
 from wire.drive import CORPUS, READERS, Entry, Play
 
@@ -109,7 +111,7 @@ def cuts(rng: random.Random, data: bytes) -> Iterator[Words]:
         yield [data[i : i + 1] for i in range(len(data))]
     places = sorted(rng.randrange(len(data) + 1) for _ in range(rng.randrange(1, 5)))
     ends = [0, *places, len(data)]
-    yield [data[i:j] for i, j in zip(ends, ends[1:], strict=False) if i < j]
+    yield [data[i:j] for i, j in itertools.pairwise(ends) if i < j]
 
 
 def transcript(pieces: Iterable[bytes], reader: str, early: bool) -> list[Entry]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 import h11
@@ -35,7 +36,9 @@ segments = octets("abc0~!$&'()*+,;=:@%./?\\^`{|}<>\"[]_-", 0, 20)
 authorities = st.sampled_from([b"a", b"a.b:80", b"[::1]:8000", b"127.0.0.1", b"a%41", b"a:"])
 targets = st.one_of(
     joined(b"/", segments),
-    joined(st.sampled_from([b"http://", b"HTTPS://"]), authorities, st.sampled_from([b"", b"/", b"?", b"/p"]), segments),
+    joined(
+        st.sampled_from([b"http://", b"HTTPS://"]), authorities, st.sampled_from([b"", b"/", b"?", b"/p"]), segments
+    ),
     st.just(b"*"),
 )
 versions = st.sampled_from([b"HTTP/1.1"] * 6 + [b"HTTP/1.0", b"HTTP/1.0", b"HTTP/1.2"])
@@ -69,7 +72,9 @@ def heads(draw: st.DrawFn) -> bytes:
     """A head without its empty line, nearly always one that the gate lets through."""
     lines = draw(fields)
     if draw(st.integers(0, 15)):
-        lines.insert(draw(st.integers(0, len(lines))), draw(joined(st.sampled_from([b"Host: ", b"HOST:"]), authorities)))
+        lines.insert(
+            draw(st.integers(0, len(lines))), draw(joined(st.sampled_from([b"Host: ", b"HOST:"]), authorities))
+        )
     start = draw(joined(methods, b" ", targets, b" ", versions))
     return b"\r\n".join([start, *lines])
 
@@ -141,7 +146,9 @@ def test_h11_accepts_whatever_the_gate_lets_through(head: bytes) -> None:
     method, target, found, _body, _ended = by_h11(head, b"")
     assert (method, target) == (request.method, request.target)
     if request.target[:1] in (b"/", b"*"):
-        assert found == request.headers
+        assert found == [
+            (name, value.lower() if name == b"transfer-encoding" else value) for name, value in request.headers
+        ]
 
 
 def refusals_alike(found: list[Entry]) -> list[Entry]:
@@ -154,7 +161,7 @@ def test_readers_and_splits_change_nothing(parts: list[bytes], rng: random.Rando
     data = b"".join(parts)
     places = sorted(rng.randrange(len(data) + 1) for _ in range(rng.randrange(1, 6)))
     ends = [0, *places, len(data)]
-    pieces = [data[i:j] for i, j in zip(ends, ends[1:], strict=False) if i < j]
+    pieces = [data[i:j] for i, j in itertools.pairwise(ends) if i < j]
     whole, in_pieces, by_octet = (
         [play(cut, reader, early=early) for reader in READERS]
         for cut in ([data], pieces, [data[i : i + 1] for i in range(len(data))])

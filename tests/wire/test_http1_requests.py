@@ -103,7 +103,9 @@ def test_one_empty_line_is_forgiven_before_each_head(reader: str) -> None:
             session.recycle(0.0)
 
 
-@pytest.mark.parametrize("pieces", [[b"\r\n\r\n", GET % 1], [b"\r\n", b"\r\n", GET % 1], [b"\r\n", b"\r", b"\n", GET % 1]])
+@pytest.mark.parametrize(
+    "pieces", [[b"\r\n\r\n", GET % 1], [b"\r\n", b"\r\n", GET % 1], [b"\r\n", b"\r", b"\n", GET % 1]]
+)
 def test_a_second_empty_line_is_not(pieces: list[bytes], reader: str) -> None:
     session = new_session(reader)
     for piece in pieces[:-1]:
@@ -111,7 +113,9 @@ def test_a_second_empty_line_is_not(pieces: list[bytes], reader: str) -> None:
     assert refused(session, pieces[-1]).status == 400
 
 
-@pytest.mark.parametrize("data", [b"\x16\x03\x01", b" ", b"\n", b"\0", b"{", b"GET / HTTP/1.1\n", b"GET / HTTP/1.1\r\nA: b\n"])
+@pytest.mark.parametrize(
+    "data", [b"\x16\x03\x01", b" ", b"\n", b"\0", b"{", b"GET / HTTP/1.1\n", b"GET / HTTP/1.1\r\nA: b\n"]
+)
 def test_what_can_never_be_a_head_is_refused_at_once(data: bytes, reader: str) -> None:
     session = new_session(reader)
     refusal = refused(session, data)
@@ -182,7 +186,9 @@ def test_the_request_line(size: int, reader: str) -> None:
     assert len(line) == 40
     for extra, outcome in ((b"", Request), (b"x", Refused)):
         session = new_session(reader, limits)
-        events = [event for piece in pieces_of(extra + line + b"\r\nHost: a\r\n\r\n", size) for event in told(session, piece)]
+        events = [
+            event for piece in pieces_of(extra + line + b"\r\nHost: a\r\n\r\n", size) for event in told(session, piece)
+        ]
         (event,) = events
         assert isinstance(event, outcome)
         if isinstance(event, Refused):
@@ -312,7 +318,14 @@ def test_pipelined_requests_are_read_after_it(reader: str) -> None:
 
 @pytest.mark.parametrize(
     ("head", "part"),
-    [(POST, b""), (POST, b"hell"), (CHUNKED, b""), (CHUNKED, b"5\r\n"), (CHUNKED, b"5\r\nh"), (CHUNKED, b"1\r\nx\r\n0\r\n")],
+    [
+        (POST, b""),
+        (POST, b"hell"),
+        (CHUNKED, b""),
+        (CHUNKED, b"5\r\n"),
+        (CHUNKED, b"5\r\nh"),
+        (CHUNKED, b"1\r\nx\r\n0\r\n"),
+    ],
 )
 def test_inside_a_body_it_is_refused_and_never_an_end(head: bytes, part: bytes, reader: str) -> None:
     for data, rest in ((head + part, b""), (head, part)):

@@ -81,7 +81,9 @@ def test_date_server_and_fixed_headers() -> None:
     ],
 )
 @pytest.mark.parametrize("version", [b"1.1", b"1.0"])
-def test_without_a_body(method: bytes, status: int, length: bytes | None, field: bytes, end: bool, version: bytes) -> None:
+def test_without_a_body(
+    method: bytes, status: int, length: bytes | None, field: bytes, end: bool, version: bytes
+) -> None:
     session = serving(method, version, b"Connection: keep-alive\r\n")
     head = head_of(status, length)
     found = answer(session, head=head) if end else sent(session, head, b"", b"dropped", b"")
@@ -91,7 +93,9 @@ def test_without_a_body(method: bytes, status: int, length: bytes | None, field:
     assert session.recycle(0.0) is True
 
 
-@pytest.mark.parametrize(("method", "status", "field"), [(b"HEAD", 200, b"content-length: 5\r\n"), (b"GET", 204, b""), (b"GET", 304, b"")])
+@pytest.mark.parametrize(
+    ("method", "status", "field"), [(b"HEAD", 200, b"content-length: 5\r\n"), (b"GET", 204, b""), (b"GET", 304, b"")]
+)
 def test_a_body_where_none_may_be_is_dropped(method: bytes, status: int, field: bytes) -> None:
     session = serving(method)
     head = head_of(status)
@@ -121,7 +125,9 @@ def test_the_first_piece_goes_with_the_head() -> None:
 
 def test_a_known_length_is_kept() -> None:
     session = serving()
-    assert sent(session, head_of(length=b"10"), b"hello", b"wor", b"ld") == LINE + b"content-length: 10\r\n\r\nhelloworld"
+    assert (
+        sent(session, head_of(length=b"10"), b"hello", b"wor", b"ld") == LINE + b"content-length: 10\r\n\r\nhelloworld"
+    )
     assert (session.fault, session.recycle(0.0)) == ("", True)
 
 

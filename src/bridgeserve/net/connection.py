@@ -101,7 +101,7 @@ class Connection(asyncio.Protocol):
             self._write_deadline = inf
         if self._exchange is not None:
             self._exchange.resume()
-        if self.session.pending:
+        if self.session.pending or self.session.eof:
             self.engine.loop.call_soon(self.advance)
 
     def connection_lost(self, exc: Exception | None) -> None:
