@@ -20,12 +20,8 @@ class Mode:
 
     def __init__(self, capacity: int | None, queue: int = 10, queue_timeout: float = 30.0) -> None:
         self.started: list[Exchange] = []
-        self.settled = 0
-        settings = Admission(queue=queue, queue_timeout=queue_timeout)
-        self.gate = Gatekeeper(settings, capacity, self.started.append, self._settle)
-
-    def _settle(self) -> None:
-        self.settled += 1
+        settings = Admission(concurrency=capacity, queue=queue, queue_timeout=queue_timeout)
+        self.gate = Gatekeeper(settings, self.started.append)
 
     def admit(self, count: int = 1) -> list[FakeExchange]:
         made = [FakeExchange() for _ in range(count)]
@@ -49,7 +45,7 @@ def test_without_a_limit_all_run() -> None:
         mode = Mode(None, queue=0)
         made = mode.admit(100)
         assert mode.started == made
-        assert (mode.gate.running, len(mode.gate.waiting)) == (100, 0)
+        assert (mode.gate.running, len(mode.gate.room)) == (100, 0)
         mode.gate.release()
         assert mode.gate.running == 99
 
@@ -61,7 +57,7 @@ def test_those_beyond_the_capacity_run_in_order_of_arrival() -> None:
         mode = Mode(2)
         made = mode.admit(6)
         assert mode.started == made[:2]
-        assert (mode.gate.running, len(mode.gate.waiting), mode.settled) == (2, 4, 4)
+        assert (mode.gate.running, len(mode.gate.room)) == (2, 4)
         for count in (3, 4, 5, 6):
             mode.gate.release()
             assert mode.started == made[:count]
@@ -84,11 +80,11 @@ def test_beyond_the_queue_the_answer_is_503(queue: int) -> None:
         made = mode.admit(queue + 3)
         late = made[queue + 1 :]
         assert [refused(exchange) for exchange in made] == [False] * (queue + 1) + [True, True]
-        assert mode.gate.refused == len(late) == 2
-        assert len(mode.gate.waiting) == queue
+        assert mode.gate.room.refused == len(late) == 2
+        assert len(mode.gate.room) == queue
         mode.gate.release()
         mode.admit()
-        assert mode.gate.refused == 2  # there was room again
+        assert mode.gate.room.refused == 2  # there was room again
         mode.gate.close()
 
     run_virtual(main)
@@ -110,7 +106,7 @@ def test_nobody_waits_longer_than_the_deadline() -> None:
         await moment(0.2)
         assert refused(late)
         assert mode.started == [first]
-        assert (mode.gate.refused, len(mode.gate.waiting)) == (2, 0)
+        assert (mode.gate.room.refused, len(mode.gate.room)) == (2, 0)
         mode.gate.release()
         assert mode.started == [first]
         [again] = mode.admit()
@@ -144,7 +140,7 @@ def test_a_leaver_is_forgotten_and_its_body_goes(lost: bool) -> None:
         leaver.leave(lost)
         assert spool.closed and leaver.spool is None
         assert leaver.status is None
-        assert list(mode.gate.waiting) == [stayer]
+        assert list(mode.gate.room.requests) == [stayer]
         [newcomer] = mode.admit()  # the place in the queue is free again
         assert not refused(newcomer)
         mode.gate.release()
@@ -178,12 +174,12 @@ def test_a_runner_that_takes_the_next_one_itself() -> None:
     async def main() -> None:
         mode = Mode(1, queue_timeout=10.0)
         _, second, third = mode.admit(3)
-        assert mode.gate.take() is second
+        assert mode.gate.room.take() is second
         assert mode.gate.running == 1
         await moment(11.0)
         assert not refused(second)
         assert refused(third)
-        assert mode.gate.take() is None
+        assert mode.gate.room.take() is None
 
     run_virtual(main)
 
@@ -215,14 +211,14 @@ def test_a_long_queue_of_requests_that_end_at_once() -> None:
                 exchange.respond(ResponseHead(200, b"", []), b"", True)
                 gate.release()
 
-        gate = Gatekeeper(Admission(queue=5000), 1, start)
+        gate = Gatekeeper(Admission(concurrency=1, queue=5000), start)
         made = [FakeExchange() for _ in range(5001)]
         for exchange in made:
             gate.admit(exchange)
         assert ran == made[:1]
         gate.release()
         assert ran == made
-        assert (gate.running, len(gate.waiting)) == (0, 0)
+        assert (gate.running, len(gate.room)) == (0, 0)
         gate.close()
 
     run_virtual(main)
@@ -237,7 +233,7 @@ def test_a_start_that_fails_does_not_close_the_gate() -> None:
             if len(ran) == 2:
                 raise KeyboardInterrupt
 
-        gate = Gatekeeper(Admission(), 1, start)
+        gate = Gatekeeper(Admission(concurrency=1), start)
         made = [FakeExchange() for _ in range(3)]
         for exchange in made:
             gate.admit(exchange)
@@ -254,7 +250,7 @@ def test_a_waiter_that_is_answered_by_someone_else_is_left_alone() -> None:
     async def main() -> None:
         mode = Mode(1, queue_timeout=1.0)
         _, second = mode.admit(2)
-        assert mode.gate.take() is second
+        assert mode.gate.room.take() is second
         second.leave()  # the gate's listener is still there
         await asyncio.sleep(2.0)
         assert second.status is None

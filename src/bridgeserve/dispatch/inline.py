@@ -29,7 +29,7 @@ class InlineAsgi:
     def __init__(self, runner: AsgiRunner, admission: Admission) -> None:
         self._runner = runner
         self._tasks = Tasks()
-        self._gate = Gatekeeper(admission, admission.concurrency, self._start)
+        self._gate = Gatekeeper(admission, self._start)
         # Without a limit nothing can wait: the gate is left out of the path.
         self.dispatch = self._gate.admit if admission.concurrency is not None else self._direct
 
@@ -61,8 +61,8 @@ class InlineAsgi:
         """Requests that run, wait, and were refused."""
         return {
             "running": len(self._tasks),
-            "waiting": len(self._gate.waiting),
-            "refused": self._gate.refused,
+            "waiting": len(self._gate.room),
+            "refused": self._gate.room.refused,
         }
 
 
@@ -138,7 +138,7 @@ class InlineWsgi:
         self._runner = runner
         self._memory = body_memory
         self._tasks = Tasks()
-        self._gate = Gatekeeper(admission, admission.concurrency, self._start)
+        self._gate = Gatekeeper(admission, self._start)
 
     async def __aenter__(self) -> Self:
         await self._tasks.__aenter__()
@@ -194,7 +194,7 @@ class InlineWsgi:
     def statistics(self) -> dict[str, int]:
         """Requests that run, wait, and were refused."""
         gate = self._gate
-        return {"running": gate.running, "waiting": len(gate.waiting), "refused": gate.refused}
+        return {"running": gate.running, "waiting": len(gate.room), "refused": gate.room.refused}
 
 
 def step(steps: Generator[None, None, None]) -> bool:

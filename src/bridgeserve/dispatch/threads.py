@@ -2,14 +2,10 @@
 
 loop thread                                     pool thread
 -----------                                     -----------
-Gatekeeper starts an exchange
-  SimpleQueue.put(port)  ───────────────────►   runner.run(port)
-Bridge._drain                                     port.respond / write / finish
+WaitingRoom.enter(exchange)  ──────────────►    Crew: WaitingRoom.take()
+                                                  runner.run(port)
+Bridge.drain                                      port.respond / write / finish
   exchange.respond / write / finish  ◄───────       deque.append, one wake-up per burst
-
-A request is put into the queue only when a thread is free, so the queue is never longer than the
-pool. Those that wait, wait in the Gatekeeper, from which a thread that has finished takes the next
-one itself: a trip over the loop for each of them measured twice the cost of the request.
 
 A thread that writes faster than its client reads blocks in its port until the transport is
 writable, the client is gone, or the write deadline of the connection has cut it.
@@ -22,18 +18,17 @@ import contextlib
 import io
 import logging
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
-from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
-from bridgeserve.dispatch.admission import Gatekeeper
 from bridgeserve.dispatch.base import ClientDisconnected, Endpoint, Exchange, close_input
 from bridgeserve.dispatch.body import StreamedBody
+from bridgeserve.dispatch.crew import Crew
 from bridgeserve.dispatch.inline import spool
 from bridgeserve.dispatch.tasks import Tasks
+from bridgeserve.dispatch.waiting import WaitingRoom
 from bridgeserve.dispatch.wsgi import WsgiRunner
 from bridgeserve.settings import Admission
 from bridgeserve.wire.events import Request
@@ -57,10 +52,6 @@ class Bridge:
         """(pool thread) Call `function` on the loop soon."""
         self._calls.append((function, arguments))
         self.wake()
-
-    def post_quietly(self, function: Callable[..., None], *arguments: Any) -> None:
-        """(pool thread) Call `function` with the next burst, whenever that is."""
-        self._calls.append((function, arguments))
 
     def wake(self) -> None:
         """(pool thread) Make the loop look at the calls."""
@@ -213,116 +204,77 @@ class ThreadPool:
     def __init__(
         self, runner: WsgiRunner, threads: int, admission: Admission, body_memory: int, buffering: bool
     ) -> None:
-        self._runner = runner
+        self._run = runner.run
         self._threads = threads
+        self._limit = admission.queue
         self._memory = body_memory
         self._buffering = buffering
-        limit = admission.concurrency
-        self._gate = Gatekeeper(admission, min(threads, limit) if limit else threads, self._start, self._settle)
-        self._queue: SimpleQueue[ThreadPort | None] = SimpleQueue()
+        self._room = WaitingRoom(admission.queue_timeout)
+        self._crew = Crew(min(threads, admission.concurrency or threads), self._room, self._serve)
         self._tasks = Tasks()
-        self._pool: list[threading.Thread] = []
         self._bridge: Bridge
 
     async def __aenter__(self) -> Self:
         self._bridge = Bridge(asyncio.get_running_loop())
         await self._tasks.__aenter__()
-        for number in range(self._threads):
-            # daemon: an application that never returns must not keep the process alive after the grace time
-            thread = threading.Thread(target=self._work, name=f"bridgeserve-{number}", daemon=True)
-            thread.start()
-            self._pool.append(thread)
+        self._crew.start()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._gate.close()
+        self._room.close()
         await self._tasks.__aexit__(kind, value, trace)
         await self.drain(1.0)
         self._bridge.drain()
-        left = sum(thread.is_alive() for thread in self._pool)
-        if left:
-            _log.error("%d of %d threads are still in the application and are left behind", left, len(self._pool))
+        if left := self._crew.alive:
+            _log.error("%d of %d threads are still in the application and are left behind", left, self._threads)
 
     async def drain(self, grace: float) -> None:
         """Let the threads end after what they are doing, at most `grace` seconds."""
-        for _ in self._pool:
-            self._queue.put(None)
-        await asyncio.to_thread(self._join, grace)
-
-    def _join(self, grace: float) -> None:
-        deadline = time.monotonic() + grace
-        for thread in self._pool:
-            thread.join(max(deadline - time.monotonic(), 0.0))
+        self._crew.stop()
+        await asyncio.to_thread(self._crew.join, grace)
 
     def dispatch(self, exchange: Exchange) -> None:
         """(loop) Take a request; its body is read first unless it is streamed by choice."""
         if exchange.request.complete or not self._buffering:
-            self._gate.admit(exchange)
+            self._admit(exchange)
         else:
             self._tasks.spawn(self._collect(exchange))
 
     async def _collect(self, exchange: Exchange) -> None:
         if await spool(exchange, self._memory):
-            self._gate.admit(exchange)
+            self._admit(exchange)
 
-    def _start(self, exchange: Exchange) -> None:
-        """(loop) A thread is free for it."""
-        self._queue.put(self._port(exchange))
+    def _admit(self, exchange: Exchange) -> None:
+        """(loop) Let it wait for a thread, or answer 503; those that a free thread is about to take do not count."""
+        room = self._room
+        if len(room) >= self._limit + self._crew.free:
+            room.refuse(exchange)
+            return
+        room.enter(exchange)
+        if len(room) == 1:
+            self._crew.wake()
 
-    def _port(self, exchange: Exchange) -> ThreadPort:
-        """(either) From here on the exchange is the thread's; a loss before it is seen by `exchange.lost`."""
+    def _serve(self, exchange: Exchange) -> None:
+        """(pool thread) Run one request. From here on the exchange is the thread's."""
         port = ThreadPort(exchange, self._bridge)
         exchange.on_disconnect = port.lose
-        return port
-
-    def _ended(self, port: ThreadPort) -> None:
-        """(loop) The thread is free again; a response that it did not complete is cut."""
-        port.settle()
-        self._gate.release()
-
-    def _settle(self) -> None:
-        """(loop) Endings that were told quietly count before a request is made to wait."""
-        self._bridge.drain()
-
-    def _work(self) -> None:
-        """(pool thread) Run requests until told to end."""
-        get = self._queue.get
-        take = self._gate.take
-        run = self._runner.run
-        bridge = self._bridge
-        gate = self._gate
-        port: ThreadPort | None = None
-        while port is not None or (port := get()) is not None:
-            try:
-                if port.wanted():
-                    run(port)
-            except BaseException:  # KeyboardInterrupt raised by an application must not end the thread
-                _log.exception("the application ended its thread's request in an unusual way")
-                port.abort()
-            port.close()
-            exchange = take()
-            if exchange is not None:
-                # This thread goes on with the oldest waiting request: nothing is to be told but a loose end.
-                if not port.complete:
-                    bridge.post(port.settle)
-                port = self._port(exchange)
-                continue
-            # Nobody needs to know at once that a thread is free, unless somebody waits for it. The waiter
-            # is entered before the loop settles, and we post before we look, so one of the two sees the other.
-            bridge.post_quietly(self._ended, port)
-            port = None
-            if gate.waiting:
-                bridge.wake()
+        try:
+            if port.wanted():
+                self._run(port)
+        except BaseException:  # KeyboardInterrupt raised by an application must not end the thread
+            _log.exception("the application ended its thread's request in an unusual way")
+            port.abort()
+        port.close()
+        if not port.complete:
+            self._bridge.post(port.settle)
 
     def statistics(self) -> dict[str, int]:
         """Threads, requests that run, wait, and were refused."""
-        self._bridge.drain()
-        gate = self._gate
         return {
             "threads": self._threads,
-            "running": gate.running,
-            "waiting": len(gate.waiting),
-            "refused": gate.refused,
+            "running": self._crew.busy,
+            "waiting": len(self._room),
+            "refused": self._room.refused,
         }
