@@ -68,12 +68,11 @@ class FakePort:
         self.informed.append(informational(status, headers))
         self.calls.append(("inform", status, headers))
 
-    def respond(self, status: int, reason: bytes, headers: Headers, body: bytes, end: bool) -> None:
+    def respond(self, head: ResponseHead, body: bytes, end: bool) -> None:
         self._check()
-        ResponseHead(status, reason, headers)  # the real check: ValueError for what cannot be sent
         assert not self.status, "a second head"
-        self.calls.append(("respond", status, reason, headers, body, end))
-        self.status, self.reason, self.headers = status, reason, headers
+        self.status, self.reason, self.headers = head.status, head.line[13:-2], list(head.headers)
+        self.calls.append(("respond", self.status, self.reason, self.headers, body, end))
         self.sent += body
         self.complete = end
 

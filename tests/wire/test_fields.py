@@ -14,12 +14,14 @@ from bridgeserve.wire.fields import GOOD_HOST, KEEP_ALIVE, NOTHING, OTHER, read_
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Nothing remembered before, nothing of it after."""
-    lines = dict(fields.LINES)
-    fields.LINES.clear()
-    monkeypatch.setattr(fields, "_NAMES", {})
+    for name in ("ORDINARY_LINES", "SPECIAL_LINES", "ORDINARY_NAMES"):
+        monkeypatch.setattr(fields, name, {})
     yield
-    fields.LINES.clear()
-    fields.LINES.update(lines)
+
+
+def remembered() -> list[bytes]:
+    """The lines that are known by heart."""
+    return [*fields.ORDINARY_LINES, *fields.SPECIAL_LINES]
 
 
 @pytest.mark.parametrize(
@@ -43,7 +45,9 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_a_line_and_what_it_means(line: bytes, field: tuple[bytes, bytes], meaning: int) -> None:
     assert read_field(line) == (field, meaning)
     assert read_field(line) == (field, meaning)
-    assert fields.LINES.get(line, (field, meaning)) == (field, meaning)
+    assert fields.ORDINARY_LINES.get(line, field) == field
+    assert fields.SPECIAL_LINES.get(line, (field, meaning)) == (field, meaning)
+    assert not (meaning and line in fields.ORDINARY_LINES)
 
 
 @pytest.mark.parametrize(
@@ -54,30 +58,30 @@ def test_no_field(line: bytes) -> None:
         with pytest.raises(WireError) as caught:
             read_field(line)
         assert caught.value.status == 400
-    assert not fields.LINES
+    assert not remembered()
 
 
 def test_nothing_private_is_remembered() -> None:
     for line in (b"Cookie: secret", b"Authorization: secret", b"X-Api-Key: secret", b"Content-Length: 5"):
         read_field(line)
-    assert not fields.LINES
-    assert set(fields._NAMES) == {b"Cookie", b"Authorization", b"X-Api-Key", b"Content-Length"}
+    assert not remembered()
+    assert set(fields.ORDINARY_NAMES) == {b"Cookie", b"Authorization", b"X-Api-Key"}
 
 
 def test_names_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fields, "_NAMES_MAX", 3)
     assert read_field(b"n" * 65 + b": v") == ((b"n" * 65, b"v"), NOTHING)
-    assert not fields._NAMES
+    assert not fields.ORDINARY_NAMES
     for i in range(10):
         assert read_field(b"N%d: v" % i) == ((b"n%d" % i, b"v"), NOTHING)
-    assert len(fields._NAMES) == 3
+    assert len(fields.ORDINARY_NAMES) == 3
 
 
 def test_lines_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fields, "_LINES_MAX", 3)
     read_field(b"Accept: " + b"a" * 249)
-    assert not fields.LINES
+    assert not remembered()
     for i in range(10):
         assert read_field(b"Accept: %d" % i) == ((b"accept", b"%d" % i), NOTHING)
-        assert 1 <= len(fields.LINES) <= 3
-    assert list(fields.LINES) == [b"Accept: 9"]
+        assert 1 <= len(remembered()) <= 3
+    assert remembered() == [b"Accept: 9"]

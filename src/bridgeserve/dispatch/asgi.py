@@ -156,7 +156,7 @@ class AsgiCycle:
         elif kind == "http.response.start":
             if self._started:
                 raise RuntimeError("expected 'http.response.body', got a second 'http.response.start'")
-            self._head = ResponseHead(message["status"], b"", message.get("headers", ()))
+            self._head = ResponseHead.of(message["status"], message.get("headers", ()))
             self._started = True
         else:
             raise RuntimeError(f"expected 'http.response.start' or 'http.response.body', got {kind!r}")

@@ -18,15 +18,17 @@ class ClientDisconnected(OSError):
 class Endpoint:
     """Facts about a connection that every request on it shares.
 
-    `client` and `server` are (host, port); on a unix socket client is None and server (path, None).
+    `client` and `server` are (host, port); on a unix socket client is None and server (path, None). `cgi` is room for
+    what is made of them for the first WSGI request on the connection.
     """
 
-    __slots__ = ("client", "scheme", "server")
+    __slots__ = ("cgi", "client", "scheme", "server")
 
     def __init__(self, scheme: str, client: tuple[str, int] | None, server: tuple[str, int | None] | None) -> None:
         self.scheme = scheme
         self.client = client
         self.server = server
+        self.cgi: dict[str, str] | None = None
 
 
 class Exchange(Protocol):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from bridgeserve.dispatch.base import Endpoint
 from bridgeserve.dispatch.files import FileWrapper
 from bridgeserve.dispatch.port import Port
 from bridgeserve.wire.gate import KNOWN_METHODS
@@ -121,10 +122,9 @@ class Environs:
         environ["QUERY_STRING"] = request.query.decode("latin-1")
         environ["RAW_URI"] = environ["REQUEST_URI"] = request.target.decode("latin-1")
         environ["SERVER_PROTOCOL"] = PROTOCOLS[request.version]
-        environ["wsgi.url_scheme"] = endpoint.scheme
         environ["wsgi.input"] = port.body()
         environ["bridgeserve.disconnected"] = port.disconnected
-        self._addresses(environ, port)
+        environ.update(endpoint.cgi or _addresses(endpoint))
         known = _KEYS.get
         for name, value in request.headers:
             key = known(name)
@@ -142,20 +142,21 @@ class Environs:
             del environ["HTTP_TRANSFER_ENCODING"]
         return environ
 
-    @staticmethod
-    def _addresses(environ: dict[str, Any], port: Port) -> None:
-        endpoint = port.endpoint
-        if endpoint.client is not None:
-            environ["REMOTE_ADDR"] = endpoint.client[0]
-            environ["REMOTE_PORT"] = str(endpoint.client[1])
-        else:
-            environ["REMOTE_ADDR"] = ""  # a unix socket
-        if endpoint.server is not None and endpoint.server[1] is not None:
-            environ["SERVER_NAME"] = endpoint.server[0]
-            environ["SERVER_PORT"] = str(endpoint.server[1])
-        else:
-            # PEP 3333: both may never be empty. A unix socket has neither: what the client asked for is said.
-            environ["SERVER_NAME"], environ["SERVER_PORT"] = "localhost", "80"
+
+def _addresses(endpoint: Endpoint) -> dict[str, str]:
+    """What the environ says of the connection; kept with the endpoint, for all requests on it say the same."""
+    cgi = {"REMOTE_ADDR": "", "wsgi.url_scheme": endpoint.scheme}  # no address: a unix socket
+    if endpoint.client is not None:
+        cgi["REMOTE_ADDR"] = endpoint.client[0]
+        cgi["REMOTE_PORT"] = str(endpoint.client[1])
+    if endpoint.server is not None and endpoint.server[1] is not None:
+        cgi["SERVER_NAME"] = endpoint.server[0]
+        cgi["SERVER_PORT"] = str(endpoint.server[1])
+    else:
+        # PEP 3333: both may never be empty. A unix socket has neither: what the client asked for is said.
+        cgi["SERVER_NAME"], cgi["SERVER_PORT"] = "localhost", "80"
+    endpoint.cgi = cgi
+    return cgi
 
 
 Inform = Callable[[list[tuple[str, str]]], None]

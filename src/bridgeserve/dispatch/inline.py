@@ -94,9 +94,8 @@ class InlinePort:
         """Send an interim response."""
         self._exchange.inform(informational(status, headers))
 
-    def respond(self, status: int, reason: bytes, headers: list[tuple[bytes, bytes]], body: bytes, end: bool) -> None:
-        """Send the head; raises ResponseError for what cannot be sent, ClientDisconnected."""
-        head = ResponseHead(status, reason, headers)
+    def respond(self, head: ResponseHead, body: bytes, end: bool) -> None:
+        """Send the head; raises ClientDisconnected."""
         self._check(len(body))
         self._exchange.respond(head, body, end)
 

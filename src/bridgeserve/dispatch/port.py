@@ -6,6 +6,7 @@ from typing import BinaryIO, Protocol
 
 from bridgeserve.dispatch.base import Endpoint
 from bridgeserve.wire.events import Request
+from bridgeserve.wire.framing import ResponseHead
 
 
 class Port(Protocol):
@@ -29,11 +30,8 @@ class Port(Protocol):
     def inform(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         """Send an interim response such as 103; raises ValueError for what cannot be sent."""
 
-    def respond(self, status: int, reason: bytes, headers: list[tuple[bytes, bytes]], body: bytes, end: bool) -> None:
-        """Send the head with the first octets of the body, or (`end`) all of it.
-
-        :raises ValueError: a header or a status that cannot be sent; nothing was sent then.
-        """
+    def respond(self, head: ResponseHead, body: bytes, end: bool) -> None:
+        """Send the head with the first octets of the body, or (`end`) all of it."""
 
     def write(self, data: bytes) -> None:
         """Send more; waits while the client is slow."""

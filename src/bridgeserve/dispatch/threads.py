@@ -107,11 +107,10 @@ class ThreadPort:
         """Send an interim response."""
         self._bridge.post(self._exchange.inform, informational(status, headers))
 
-    def respond(self, status: int, reason: bytes, headers: list[tuple[bytes, bytes]], body: bytes, end: bool) -> None:
-        """Send the head; raises ResponseError for what cannot be sent, ClientDisconnected."""
+    def respond(self, head: ResponseHead, body: bytes, end: bool) -> None:
+        """Send the head; raises ClientDisconnected."""
         if self._exchange.lost:
             raise ClientDisconnected("the client left")
-        head = ResponseHead(status, reason, headers)
         if end:
             self.complete = True
             self._bridge.post(self._exchange.respond, head, body, True)

@@ -74,12 +74,8 @@ class Exchange:
         self.responded = True
         self.head = head
         self.status = head.status
-        buffers = connection.session.respond(head, body, end)
         self.sent = len(body)
-        if len(buffers) == 1:
-            connection.transport.write(buffers[0])
-        else:
-            connection.transport.writelines(buffers)
+        connection.send(connection.session.respond(head, body, end))
         if end:
             self._end(now)
 
@@ -105,7 +101,7 @@ class Exchange:
     def _write_more(self, buffers: list[bytes]) -> None:
         if not self.writable:
             self.connection.wrote_ahead(sum(map(len, buffers)))
-        self.connection.transport.writelines(buffers)
+        self.connection.send(buffers)
 
     @property
     def body_octets(self) -> int:

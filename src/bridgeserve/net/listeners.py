@@ -203,7 +203,7 @@ class Acceptor:
             endpoint = self._endpoint(accepted, name)
             if endpoint.client is not None:
                 accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            await engine.loop.connect_accepted_socket(lambda: Connection(engine, endpoint), accepted)
+            await engine.loop.connect_accepted_socket(lambda: Connection(engine, endpoint, direct=True), accepted)
         except OSError:
             accepted.close()  # the peer was quicker
 

@@ -66,8 +66,20 @@ TABLE: dict[tuple[str, str], tuple[str | None, bool, dict[str, tuple[str, str]]]
 }
 
 
+class Steps(dict[str, "State"]):
+    """The states after each event that is legal in a state."""
+
+    __slots__ = ("_state",)
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def __missing__(self, event: str) -> State:
+        raise CycleError(f"{event!r} is illegal in {self._state.name}")
+
+
 class State:
-    """One row of the table, linked to its neighbours so that a step is one dict lookup."""
+    """One row of the table, linked to its neighbours: `on[event]` is the state after it, or raises CycleError."""
 
     __slots__ = ("can_reply", "name", "on", "ours", "peer", "timer")
 
@@ -77,14 +89,7 @@ class State:
         self.timer = timer
         self.can_reply = can_reply
         self.name = f"{peer}·{ours}"
-        self.on: dict[str, State] = {}
-
-    def after(self, event: str) -> State:
-        """The state after `event`; raises CycleError where the table has no such step."""
-        try:
-            return self.on[event]
-        except KeyError:
-            raise CycleError(f"{event!r} is illegal in {self.name}") from None
+        self.on = Steps(self)
 
     def __repr__(self) -> str:
         return f"<State {self.name}>"
@@ -94,7 +99,7 @@ def link() -> dict[tuple[str, str], State]:
     """Build the states from TABLE."""
     states = {pair: State(*pair, row[0], row[1]) for pair, row in TABLE.items()}
     for pair, row in TABLE.items():
-        states[pair].on = {event: states[then] for event, then in row[2].items()}
+        states[pair].on.update({event: states[then] for event, then in row[2].items()})
         states[pair].on[CLOSE] = states["CLOSED", "CLOSED"]
     return states
 

@@ -9,7 +9,8 @@ class Request:
     `path` and `query` are raw octets (percent-encoded). `headers` are (name, value) pairs of
     bytes, names in lower case, in the order of arrival (RFC 9110 section 5). With an
     absolute-form target the Host is the target's authority (RFC 9112 section 3.2.2).
-    `complete` is true when `body` is the whole body, else chunks follow as `BodyChunk`.
+    `complete` is true when `body` is the whole body, else chunks follow as `BodyChunk`. `usual` is true for
+    HTTP/1.1 with an origin-form target, one Host, no body and no option of the connection but keep-alive.
     """
 
     __slots__ = (
@@ -25,6 +26,7 @@ class Request:
         "query",
         "target",
         "upgrade",
+        "usual",
         "version",
     )
 
@@ -42,6 +44,7 @@ class Request:
         self.expect_continue = False
         self.keep_alive = True
         self.upgrade = False
+        self.usual = True
 
     def __repr__(self) -> str:
         return f"<Request {self.method!r} {self.target!r} HTTP/{self.version}>"

@@ -1,9 +1,9 @@
-"""Field lines: from the octets of a line to its checked name and value, with two bounded memos.
+"""Field lines: from the octets of a line to its checked name and value, with bounded memos.
 
 Most clients send the same lines again and again. A line whose field says nothing private (`SHARED`)
 is remembered whole, so that its next reading is one lookup; of every other line only the spelling of
-the name is. Both memos are bounded in entries and in the length of what they keep, so that a client
-that invents fields cannot fill the memory; the one for lines starts afresh when it is full.
+the name is. The memos are bounded in entries and in the length of what they keep, so that a client
+that invents fields cannot fill the memory; those for lines start afresh when they are full.
 Measured on a head of eight usual fields: 3.9 microseconds without the memo of lines, 2.6 with it.
 """
 
@@ -37,54 +37,55 @@ SHARED = frozenset(
     b" pragma sec-ch-ua sec-ch-ua-mobile sec-ch-ua-platform sec-fetch-dest sec-fetch-mode sec-fetch-site"
     b" sec-fetch-user te upgrade-insecure-requests user-agent x-forwarded-proto x-requested-with".split()
 )
-_NAMES: dict[bytes, bytes] = {}
+# Spellings of field names that are neither special nor shared, with their lower-case form.
+ORDINARY_NAMES: dict[bytes, bytes] = {}
 _NAMES_MAX = 2048
 _NAME_KEPT = 64
-LINES: dict[bytes, tuple[Field, int]] = {}
+# Whole lines of shared fields: those that mean nothing for the framing, and the others with what they mean.
+ORDINARY_LINES: dict[bytes, Field] = {}
+SPECIAL_LINES: dict[bytes, tuple[Field, int]] = {}
 _LINES_MAX = 1024
 _LINE_KEPT = 256
-
-
-def field_name(name: bytes) -> bytes:
-    """The lower-case form of a field name.
-
-    :raises WireError: 400 when it is no token (white space before the colon and obs-fold among them).
-    """
-    known = _NAMES.get(name)
-    if known is not None:
-        return known
-    if not TOKEN.fullmatch(name):
-        raise WireError(400, "bad field name")
-    lower = name.lower()
-    if len(_NAMES) < _NAMES_MAX and len(name) <= _NAME_KEPT:
-        _NAMES[name] = lower
-    return lower
 
 
 def read_field(line: bytes) -> tuple[Field, int]:
     """One field line, whose octets were checked: (name, value) and what it means for the framing.
 
-    :raises WireError: 400 for a line that is no field, and for a Host that is none.
+    :raises WireError: 400 for a line that is no field (white space before the colon and obs-fold among them), and for
+        a Host that is none.
     """
     spelt, colon, value = line.partition(b":")
-    name = field_name(spelt)
+    if not TOKEN.fullmatch(spelt):
+        raise WireError(400, "bad field name")
     if not colon:
         raise WireError(400, "field without a colon")
-    value = value.strip(b" \t")
+    name = spelt.lower()
+    field = (name, value.strip(b" \t"))
+    meaning = _meaning(*field)
+    if name in SHARED:
+        if len(line) <= _LINE_KEPT:
+            _keep(line, field, meaning)
+    elif meaning == NOTHING and len(ORDINARY_NAMES) < _NAMES_MAX and len(spelt) <= _NAME_KEPT:
+        ORDINARY_NAMES[spelt] = name
+    return field, meaning
+
+
+def _meaning(name: bytes, value: bytes) -> int:
     kind = SPECIAL.get(name, ORDINARY)
     if kind == ORDINARY:
-        meaning = NOTHING
-    elif kind == HOST_FIELD:
+        return NOTHING
+    if kind == HOST_FIELD:
         if not HOST.fullmatch(value):
             raise WireError(400, "bad Host")
-        meaning = GOOD_HOST
-    elif kind == CONNECTION and value.lower() == b"keep-alive":
-        meaning = KEEP_ALIVE
+        return GOOD_HOST
+    return KEEP_ALIVE if kind == CONNECTION and value.lower() == b"keep-alive" else OTHER
+
+
+def _keep(line: bytes, field: Field, meaning: int) -> None:
+    if len(ORDINARY_LINES) + len(SPECIAL_LINES) >= _LINES_MAX:
+        ORDINARY_LINES.clear()
+        SPECIAL_LINES.clear()
+    if meaning == NOTHING:
+        ORDINARY_LINES[line] = field
     else:
-        meaning = OTHER
-    known = ((name, value), meaning)
-    if name in SHARED and len(line) <= _LINE_KEPT:
-        if len(LINES) >= _LINES_MAX:
-            LINES.clear()
-        LINES[line] = known
-    return known
+        SPECIAL_LINES[line] = (field, meaning)

@@ -4,9 +4,9 @@ Whatever two readers could read differently is refused: bare CR or LF, obs-fold,
 white space before a colon, Content-Length beside Transfer-Encoding, two Content-Lengths, two
 Hosts, a Host that is not one, odd targets. The status is in the `WireError`.
 
-The work on the common head is done by bytes methods that run in C: one `translate` that must
-leave nothing (control octets), two `count`s (bare CR, bare LF), one `split`, and per line one
-`partition`, one lookup of the name's spelling and one `strip`.
+The work on the common head is done by bytes methods that run in C: one `split`, one `translate` that
+must leave nothing but the line ends (no control octet, bare CR or bare LF), and per line a lookup of
+the whole line, or one `partition`, a lookup of the name's spelling and one `strip`.
 """
 
 from __future__ import annotations
@@ -25,15 +25,19 @@ from bridgeserve.wire.fields import (
     HOST_FIELD,
     KEEP_ALIVE,
     LENGTH,
-    LINES,
     ORDINARY,
+    ORDINARY_LINES,
+    ORDINARY_NAMES,
     SPECIAL,
+    SPECIAL_LINES,
     TOKEN,
     read_field,
 )
 
-# Every octet a head may hold: HTAB, CR, LF, SP..~ and obs-text (RFC 9110 section 5.5, RFC 9112 section 2.2).
-ALLOWED = bytes([0x09, 0x0A, 0x0D, *range(0x20, 0x7F), *range(0x80, 0x100)])
+# Every octet a line may hold: HTAB, SP..~ and obs-text (RFC 9110 section 5.5, RFC 9112 section 2.2).
+ALLOWED = bytes([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])
+# Of these, what a target may hold: VCHAR but no fragment (RFC 9112 section 3.2).
+TARGET = bytes(octet for octet in range(0x21, 0x7F) if octet != 0x23)
 DIGITS = re.compile(rb"[0-9]{1,18}")  # RFC 9110 section 8.6; 18 digits stay below 2**63
 ABSOLUTE = re.compile(rb"(?i:https?)://([^/?]*)(/[^?]*)?(?:\?(.*))?")  # RFC 9112 section 3.2.2
 OTHER_VERSION = re.compile(rb"HTTP/([0-9])\.([0-9])")
@@ -56,27 +60,37 @@ def read_head(head: bytes, limits: Limits) -> Request:
     :raises WireError: 400, 405, 413, 414, 417, 431, 501 or 505.
     """
     lines = head.split(b"\r\n")
-    ends = len(lines) - 1
-    if head.translate(None, ALLOWED) or head.count(b"\r") != ends or head.count(b"\n") != ends:
+    line = lines.pop(0)
+    count = len(lines)
+    # The CRLFs that have split it, and nothing else, must be left over: a bare CR or LF is one too many.
+    if head.translate(None, ALLOWED) != b"\r\n" * count:
         raise WireError(400, "control octet, bare CR or bare LF in the head")
-    line = lines[0]
     if len(line) > limits.request_line:
         raise WireError(414, "request line too long")
-    if ends > limits.fields:
+    if count > limits.fields:
         raise WireError(431, "too many fields")
     request = _request_line(line)
     field_size = limits.field_size
-    if len(head) > field_size and (len(head) > head_limit(limits) or max(map(len, lines[1:]), default=0) > field_size):
+    if len(head) > field_size and (len(head) > head_limit(limits) or max(map(len, lines), default=0) > field_size):
         raise WireError(431, "field or head too large")
     append = request.headers.append
-    known = LINES.get
+    ordinary = ORDINARY_LINES.get
+    names = ORDINARY_NAMES.get
     meaning = 0
-    for line in lines[1:]:
-        field, means = known(line) or read_field(line)
+    for line in lines:
+        field = ordinary(line)
+        if field is None:
+            spelt, colon, value = line.partition(b":")
+            name = names(spelt)
+            if name is not None and colon:
+                field = (name, value.strip(b" \t"))
+            else:
+                field, means = SPECIAL_LINES.get(line) or read_field(line)
+                meaning += means
         append(field)
-        meaning += means
     # One Host, nothing else of consequence: no body, and the connection goes on.
     if meaning not in _USUAL or request.version == "1.0" or request.target[0] != 0x2F:
+        request.usual = False
         _semantics(request, limits)
     return request
 
@@ -87,34 +101,33 @@ def _request_line(line: bytes) -> Request:
     if len(parts) != 3:
         raise WireError(400, "bad request line")
     method, target, version = parts
-    if method not in KNOWN_METHODS and not TOKEN.fullmatch(method):
-        raise WireError(400, "bad method")
-    if version == b"HTTP/1.1":
-        text = "1.1"
-    elif version == b"HTTP/1.0":
-        text = "1.0"
-    else:
-        text = _other_version(version)
-    if method == b"CONNECT":
-        raise WireError(405, "CONNECT is for proxies")
+    text = "1.1" if version == b"HTTP/1.1" else _other_version(version)
+    if method not in KNOWN_METHODS:
+        _other_method(method)
     # What is left to refuse after `read_head` has checked the octets: obs-text, HTAB, a fragment, nothing at all.
-    if not target.isascii() or b"#" in target or b"\t" in target or not target:
+    if target.translate(None, TARGET):
         raise WireError(400, "bad request target")
     request = Request(method, target, text, [])
     if target[:1] == b"/":
-        path, mark, query = target.partition(b"?")
-        if mark:
-            request.path = path
-            request.query = query
-    elif target == b"*" and method == b"OPTIONS":
-        pass
-    else:
+        if b"?" in target:
+            request.path, _, request.query = target.partition(b"?")
+    elif target != b"*" or method != b"OPTIONS":
         _absolute(request)
     return request
 
 
+def _other_method(method: bytes) -> None:
+    """RFC 9110 section 9.1: any token may be a method; CONNECT (9.3.6) is none of an origin server's."""
+    if method == b"CONNECT":
+        raise WireError(405, "CONNECT is for proxies")
+    if not TOKEN.fullmatch(method):
+        raise WireError(400, "bad method")
+
+
 def _other_version(version: bytes) -> str:
     """A higher minor version is served as 1.1 (RFC 9110 section 2.5); another major one is not."""
+    if version == b"HTTP/1.0":
+        return "1.0"
     match = OTHER_VERSION.fullmatch(version)
     if match is None:
         raise WireError(400, "bad HTTP version")

@@ -20,6 +20,7 @@ from bridgeserve.wire.framing import Preamble, ResponseHead
 from bridgeserve.wire.gate import head_limit, read_head
 from bridgeserve.wire.pace import Pace
 
+JOIN_MAX = 16384  # octets of a body that are copied behind its head rather than written on their own
 DISCARD_MAX = 262144  # octets of a body nobody wants that are read to keep the connection
 _BODY_IDLE = cycle.STATES["BODY", "IDLE"]
 
@@ -121,35 +122,42 @@ class Http1Session:
         pos = self._pos
         if pos == len(data):
             return None
-        if data.startswith(b"\r\n", pos) and not self._forgiven:
+        if data[pos] == 0x0D and not self._forgiven and data.startswith(b"\r\n", pos):
             self._forgiven = True
             self._pos = pos = pos + 2  # one empty line is forgiven (RFC 9112 section 2.2)
-        end = data.find(b"\r\n\r\n", max(pos, self._scan - 3))
+        scan = self._scan - 3
+        end = data.find(b"\r\n\r\n", scan if scan > pos else pos)
         if end < 0:
             self._partial_head(now)
             return None
-        request = read_head(data[pos:end], self._limits)
-        pos = end + 4
+        self.request = request = read_head(data[pos:end], self._limits)
         self._forgiven = False
-        self._total = 0
-        self._continued = False
         self._body = None
-        if not (self._lane and plain.takes(request)):
-            self._body = reference.read_head(data[self._pos : end], request)
-        self.request = request
-        if not request.complete and not self._attach_body(request, data, pos):
-            self._pos = pos
-            self.state = self.state.after(cycle.REQUEST)
-            self.deadline = self._pace.restart(now)
+        if not (request.usual and self._lane) and not self._read_unusual(request, data, end, now):
             return request
-        self.state = self.state.after(cycle.REQUEST_COMPLETE)
+        self.state = self.state.on[cycle.REQUEST_COMPLETE]
         self.deadline = inf
-        pos += len(request.body)
-        self._pos = pos
-        if pos == len(data):
+        end += 4 + len(request.body)
+        if end == len(data):
             self.pending = b""
             self._pos = 0
+        else:
+            self._pos = end
         return request
+
+    def _read_unusual(self, request: Request, data: bytes, end: int, now: float) -> bool:
+        """What the lane leaves to h11, and bodies; False when octets of the body are still to come."""
+        self._total = 0
+        self._continued = False
+        if not (self._lane and plain.takes(request)):
+            self._body = reference.read_head(data[self._pos : end], request)
+        end += 4
+        if request.complete or self._attach_body(request, data, end):
+            return True
+        self._pos = end
+        self.state = self.state.on[cycle.REQUEST]
+        self.deadline = self._pace.restart(now)
+        return False
 
     def _attach_body(self, request: Request, data: bytes, pos: int) -> bool:
         """Put a body that came whole with its head into the request; else prepare its reader."""
@@ -170,7 +178,7 @@ class Http1Session:
         if size == 0:
             return
         if self.state is cycle.IDLE:
-            self.state = self.state.after(cycle.FIRST_BYTE)
+            self.state = self.state.on[cycle.FIRST_BYTE]
             self.deadline = min(self._head_end, now + self._timeouts.header)
             if data[pos] != 0x0D and not TOKEN.match(data[pos : pos + 1]):
                 raise WireError(400, "bad first octet")
@@ -204,7 +212,7 @@ class Http1Session:
         return None
 
     def _body_ended(self) -> Event:
-        self.state = self.state.after(cycle.REQUEST_END)
+        self.state = self.state.on[cycle.REQUEST_END]
         self.deadline = inf
         self._body = None
         return REQUEST_END
@@ -259,13 +267,13 @@ class Http1Session:
 
     def _refuse(self, status: int, reason: str, now: float) -> Refused:
         """Answer the peer's fault if the table lets us, then linger."""
-        self.state = self.state.after(cycle.PEER_ERROR)
+        self.state = self.state.on[cycle.PEER_ERROR]
         self.deadline = now + self._timeouts.linger
         payload = b""
         if self.state.can_reply:
             head = self.request is not None and self.request.method == b"HEAD" and self._body is not None
             payload = framing.error_response(status, with_body=not head)
-            self.state = self.state.after(cycle.RESPONSE_COMPLETE)
+            self.state = self.state.on[cycle.RESPONSE_COMPLETE]
         self.pending = b""
         self._pos = 0
         return Refused(status, reason, payload)
@@ -276,7 +284,7 @@ class Http1Session:
         """The response head with the first octets of its body, or all of it (`end`)."""
         request = self.request
         assert request is not None
-        self.state = state = self.state.after(cycle.RESPONSE_COMPLETE if end else cycle.RESPONSE)
+        self.state = state = self.state.on[cycle.RESPONSE_COMPLETE if end else cycle.RESPONSE]
         self._keep = keep = (
             request.keep_alive
             and not self.closing
@@ -284,7 +292,9 @@ class Http1Session:
             and not (state.peer == "BODY" and self._abandons())
         )
         self._bodyless = bodyless = request.method == b"HEAD" or head.status in framing.BODYLESS
-        length = self._length(head, len(body), end)
+        length = head.content_length
+        if length is None or head.status == 204:
+            length = framing.body_length(head.status, len(body), end, bodyless)
         self._chunked = False
         if length is not None:
             field = b"content-length: %d\r\n" % length
@@ -301,27 +311,19 @@ class Http1Session:
         elif request.version == "1.0":
             field += b"connection: keep-alive\r\n"
         self._left = None if bodyless else length
-        block = b"".join((head.line, self._preamble.lines[head.preamble], head.block, field, b"\r\n"))
-        if end:
-            if length is not None and len(body) != length and not bodyless:
-                body = self._count(body)
-                if self._left:
-                    self.fault = "response body shorter than its Content-Length"
-                    self._keep = False
-            if bodyless or not body:
-                return [block]
-            return [block + body] if len(body) < 16384 else [block, body]
-        return [block, *self.write(body)]
-
-    def _length(self, head: ResponseHead, size: int, end: bool) -> int | None:
-        """The Content-Length to send, or None (RFC 9110 section 8.6)."""
-        if head.status == 204:
-            return None
-        if head.content_length is not None:
-            return head.content_length
-        if not end or (self._bodyless and (not size or head.status == 304)):
-            return None
-        return size
+        lines = self._preamble.lines[head.preamble]
+        if not end:
+            return [b"".join((head.line, lines, head.block, field, b"\r\n")), *self.write(body)]
+        if bodyless:
+            body = b""
+        elif len(body) != length:
+            body = self._count(body)
+            if self._left:
+                self.fault = "response body shorter than its Content-Length"
+                self._keep = False
+        if len(body) < JOIN_MAX:
+            return [b"".join((head.line, lines, head.block, field, b"\r\n", body))]
+        return [b"".join((head.line, lines, head.block, field, b"\r\n")), body]
 
     def _abandons(self) -> bool:
         """True when the rest of the request body is not worth reading (RFC 9112 section 9.3)."""
@@ -365,7 +367,7 @@ class Http1Session:
     def finish(self, data: bytes = b"") -> list[bytes]:
         """The last octets of the response."""
         pieces = self.write(data)
-        self.state = self.state.after(cycle.RESPONSE_END)
+        self.state = self.state.on[cycle.RESPONSE_END]
         if self._left:
             self.fault = "response body shorter than its Content-Length"
             self._keep = False
@@ -386,7 +388,7 @@ class Http1Session:
             self._total = 0  # from here on: what is discarded
             self.deadline = self._pace.restart(now)
             return None
-        self.state = self.state.after(cycle.RECYCLE)
+        self.state = self.state.on[cycle.RECYCLE]
         self.request = None
         self._head_end = inf
         self.deadline = now + self._timeouts.keep_alive
