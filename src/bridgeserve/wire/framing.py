@@ -137,7 +137,7 @@ class ResponseHead:
             if length < 0 or (self.content_length is not None and self.content_length != length):
                 raise ResponseError(f"bad or repeated Content-Length {value!r}")
             self.content_length = length
-        elif kind == _DATE or kind == _SERVER:
+        elif kind in (_DATE, _SERVER):
             self.preamble &= ~kind
             return False
         elif kind == _CONNECTION:

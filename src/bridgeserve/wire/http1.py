@@ -375,11 +375,6 @@ class Http1Session:
             pieces.append(b"0\r\n\r\n")
         return pieces
 
-    @property
-    def responding(self) -> bool:
-        """True between the response head and the end of its body."""
-        return self.state.ours == "BODY"
-
     def recycle(self, now: float) -> bool | None:
         """After the answer: True, the next request may come; False, close; None, first the rest of a body."""
         if not self._keep or self.state.ours == "CLOSED":
