@@ -264,7 +264,7 @@ def test_no_second_head_after_ours(reader: str) -> None:
     session = new_session(reader)
     asked(session, CHUNKED)
     session.respond(OK, b"", False)
-    assert session.responding
+    assert session.state.ours == "BODY"
     refusal = refused(session, b"zz\r\n")
     assert refusal.payload == b""
     assert session.state is cycle.CLOSED
