@@ -174,3 +174,13 @@ def test_error_response() -> None:
     head = b"HTTP/1.1 404 Not Found\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 9\r\nconnection: close\r\n\r\n"
     assert error_response(404, with_body=True) == head + b"Not Found"
     assert error_response(404, with_body=False) == head
+
+
+def test_a_refusal_has_the_lines_of_the_preamble() -> None:
+    assert error_response(404, with_body=True, lines=b"date: now\r\n").startswith(
+        b"HTTP/1.1 404 Not Found\r\ndate: now\r\ncontent-type: "
+    )
+
+
+def test_405_says_that_no_method_is_allowed() -> None:
+    assert b"\r\nallow:\r\n" in error_response(405, with_body=True)

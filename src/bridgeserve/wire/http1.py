@@ -272,7 +272,7 @@ class Http1Session:
         payload = b""
         if self.state.can_reply:
             head = self.request is not None and self.request.method == b"HEAD" and self._body is not None
-            payload = framing.error_response(status, with_body=not head)
+            payload = framing.error_response(status, with_body=not head, lines=self._preamble.lines[3])
             self.state = self.state.on[cycle.RESPONSE_COMPLETE]
         self.pending = b""
         self._pos = 0
