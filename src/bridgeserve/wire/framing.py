@@ -37,7 +37,7 @@ _SHARED = frozenset(
     b" server vary x-content-type-options x-frame-options".split()
 )
 _SHARED_MAX = 512  # octets
-_HARMLESS = bytes(octet for octet in range(256) if octet not in b"\r\n\0")
+_VISIBLE = bytes([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])  # RFC 9110 section 5.5, RFC 9112 section 4
 
 
 def _learn(name: bytes) -> bytes | int:
@@ -56,7 +56,7 @@ class ResponseHead:
     :param status: 200 to 999.
     :param reason: the reason phrase, b"" for the standard one.
     :param headers: pairs of bytes.
-    :raises ResponseError: CR, LF or NUL anywhere, a name that is no token, a bad Content-Length, a bad status.
+    :raises ResponseError: a control octet anywhere, a name that is no token, a bad Content-Length, a bad status.
     """
 
     __slots__ = ("block", "close", "content_length", "headers", "line", "preamble", "status")
@@ -123,9 +123,9 @@ class ResponseHead:
             if isinstance(error, ResponseError):
                 raise
             raise ResponseError("response headers must be pairs of bytes") from error
-        # The line ends of ours, and nothing else that could end a line or a string.
-        if block.translate(None, _HARMLESS) != b"\r\n" * (len(parts) // 3):
-            raise ResponseError("CR, LF or NUL in a response header")
+        # The line ends of ours, and no other control octet: it could end a line, or a string.
+        if block.translate(None, _VISIBLE) != b"\r\n" * (len(parts) // 3):
+            raise ResponseError("a control octet in a response header")
         self.block = block
 
     def _special(self, kind: int, value: bytes) -> bool:
@@ -151,8 +151,8 @@ def status_line(status: Any, reason: bytes) -> bytes:
         return line
     if not isinstance(status, int) or not 200 <= status <= 999:
         raise ResponseError(f"bad response status {status!r}")
-    if b"\r" in reason or b"\n" in reason or b"\0" in reason:
-        raise ResponseError("CR, LF or NUL in a reason phrase")
+    if reason.translate(None, _VISIBLE):
+        raise ResponseError("a control octet in a reason phrase")
     return b"HTTP/1.1 %d %s\r\n" % (status, reason)
 
 
