@@ -190,12 +190,15 @@ def _semantics(request: Request, limits: Limits) -> None:
 
 
 def _coding(request: Request, coding: bytes, length: bytes | None) -> None:
-    """RFC 9112 section 6.1: chunked alone, never beside a length, never in HTTP/1.0."""
+    """RFC 9112 sections 6.1 and 6.3: chunked alone, never beside a length, never in HTTP/1.0."""
     if length is not None:
         raise WireError(400, "Content-Length beside Transfer-Encoding")
     if request.version == "1.0":
         raise WireError(400, "Transfer-Encoding in HTTP/1.0")
     if coding.lower() != b"chunked":
+        *others, last = (part.strip(b" \t").lower() for part in coding.split(b","))
+        if last != b"chunked" or b"chunked" in others or b"" in others:
+            raise WireError(400, "the body ends nowhere: chunked is not the last Transfer-Encoding, and once")
         raise WireError(501, "unknown Transfer-Encoding")
     request.chunked = True
     request.complete = False
