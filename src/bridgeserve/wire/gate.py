@@ -170,9 +170,7 @@ def _semantics(request: Request, limits: Limits) -> None:
                 raise WireError(400, "repeated Transfer-Encoding")
             coding = value
         elif kind == EXPECT:
-            if value.lower() != b"100-continue":
-                raise WireError(417, "unknown expectation")
-            request.expect_continue = request.version == "1.1"
+            request.expect_continue |= _waits(value) and request.version == "1.1"
         else:
             request.upgrade = request.version == "1.1"
     if host is None and request.version == "1.1":
@@ -187,6 +185,14 @@ def _semantics(request: Request, limits: Limits) -> None:
         override_host(request)
     if request.complete:
         request.expect_continue = False  # nothing to wait for
+
+
+def _waits(expectations: bytes) -> bool:
+    """RFC 9110 section 10.1.1: a list, in which empty elements count for nothing (section 5.6.1.2)."""
+    members = {member.strip(b" \t").lower() for member in expectations.split(b",")} - {b""}
+    if members - {b"100-continue"}:
+        raise WireError(417, "unknown expectation")
+    return bool(members)
 
 
 def _coding(request: Request, coding: bytes, length: bytes | None) -> None:
