@@ -157,11 +157,13 @@ def status_line(status: Any, reason: bytes) -> bytes:
 
 
 def body_length(status: int, size: int, end: bool, bodyless: bool) -> int | None:
-    """The Content-Length of a response whose application names none (RFC 9110 section 8.6); None: none is sent.
+    """The Content-Length that the application does not name, or not rightly (RFC 9110 section 8.6); None: none is sent.
 
     :param size: octets of the body so far; `end`: these are all.
     :param bodyless: nothing of them is sent, for the request is a HEAD or the status has no body.
     """
+    if status == 205:
+        return 0  # framed like any other response, but never with content (RFC 9110 section 15.3.6)
     if status == 204 or not end or (bodyless and (not size or status == 304)):
         return None
     return size

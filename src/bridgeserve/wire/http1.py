@@ -293,7 +293,7 @@ class Http1Session:
         )
         self._bodyless = bodyless = request.method == b"HEAD" or head.status in framing.BODYLESS
         length = head.content_length
-        if length is None or head.status == 204:
+        if length is None or 204 <= head.status <= 205:
             length = framing.body_length(head.status, len(body), end, bodyless)
         self._chunked = False
         if length is not None:
