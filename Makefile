@@ -9,9 +9,10 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 RUN_STAMP := $(VENV)/.installed-run
 TEST_STAMP := $(VENV)/.installed-test
 BENCH_STAMP := $(VENV)/.installed-bench
+PEERS_STAMP := $(VENV)/.installed-peers
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint format fuzz bench container-test clean
+.PHONY: help serve test lint format fuzz bench conformance-peers container-test clean
 
 help:
 	@echo "make serve           run the demo app on $(BIND)"
@@ -20,6 +21,7 @@ help:
 	@echo "make format          rewrite the sources in the house's format"
 	@echo "make fuzz            property tests, many more examples"
 	@echo "make bench           measure beside other servers"
+	@echo "make conformance-peers  HTTP/1.1 cases on other servers"
 	@echo "make container-test  build the image and run it (root, Debian)"
 	@echo "make clean           remove the environment and all caches"
 
@@ -36,6 +38,10 @@ $(TEST_STAMP): pyproject.toml | $(BIN)/python
 
 $(BENCH_STAMP): pyproject.toml | $(BIN)/python
 	$(PIP) --editable '.[bench]'
+	@touch $@ $(RUN_STAMP)
+
+$(PEERS_STAMP): pyproject.toml | $(BIN)/python
+	$(PIP) --editable '.[peers]'
 	@touch $@ $(RUN_STAMP)
 
 serve: $(RUN_STAMP)
@@ -58,6 +64,10 @@ fuzz: $(TEST_STAMP)
 
 bench: $(BENCH_STAMP)
 	$(BIN)/python -m benchmarks
+
+# Writes docs/conformance.md.
+conformance-peers: $(PEERS_STAMP)
+	$(BIN)/python tests/conformance/peers.py
 
 container-test: $(RUN_STAMP)
 	PYTHON="$(CURDIR)/$(BIN)/python" tests/container/check.sh

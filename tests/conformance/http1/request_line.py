@@ -1,0 +1,186 @@
+"""The request line and the line ends around it: RFC 9112 sections 2.2, 2.3, 3 and 3.1."""
+
+from __future__ import annotations
+
+from conformance.case import BAD, REFUSED, Case, Seen, refused, served
+
+SPACES = "a server MAY split on white space but a lenient reading is a way to smuggle; else SHOULD 400"
+LENIENT = (*BAD, served(Seen(path="/a"), stays=None))
+
+CASES = [
+    Case(
+        "method, target, version",
+        "9112 3",
+        "request-line = method SP request-target SP HTTP-version",
+        b"GET /a HTTP/1.1\r\nHost: t\r\n\r\n",
+        served(Seen(method="GET", path="/a", raw="/a", query="", version="1.1", body="")),
+    ),
+    Case(
+        "two spaces after the method", "9112 3", SPACES, b"GET  /a HTTP/1.1\r\nHost: t\r\n\r\n", refused(400), LENIENT
+    ),
+    Case(
+        "two spaces before the version", "9112 3", SPACES, b"GET /a  HTTP/1.1\r\nHost: t\r\n\r\n", refused(400), LENIENT
+    ),
+    Case("HTAB after the method", "9112 3", SPACES, b"GET\t/a HTTP/1.1\r\nHost: t\r\n\r\n", refused(400), LENIENT),
+    Case("HTAB before the version", "9112 3", SPACES, b"GET /a\tHTTP/1.1\r\nHost: t\r\n\r\n", refused(400), LENIENT),
+    Case("VT after the method", "9112 3", SPACES, b"GET\x0b/a HTTP/1.1\r\nHost: t\r\n\r\n", refused(400), LENIENT),
+    Case("a space at the end", "9112 3", SPACES, b"GET /a HTTP/1.1 \r\nHost: t\r\n\r\n", refused(400), LENIENT),
+    Case("a space in front", "9112 3", SPACES, b" GET /a HTTP/1.1\r\nHost: t\r\n\r\n", refused(400), LENIENT),
+    Case(
+        "white space inside the target",
+        "9112 3.2",
+        "no white space is allowed in the request-target; SHOULD 400 or 301, SHOULD NOT attempt to autocorrect",
+        b"GET /a b HTTP/1.1\r\nHost: t\r\n\r\n",
+        refused(400),
+        (REFUSED[0],),
+    ),
+    Case(
+        "no target",
+        "9112 3",
+        "an invalid request-line SHOULD get 400",
+        b"GET HTTP/1.1\r\nHost: t\r\n\r\n",
+        refused(400),
+        BAD,
+    ),
+    Case(
+        "an empty target",
+        "9112 3.2",
+        "request-target is one of four forms, none is empty",
+        b"GET  HTTP/1.1\r\nHost: t\r\n\r\n",
+        refused(400),
+        BAD,
+    ),
+    Case(
+        "a method alone",
+        "9112 3",
+        "an invalid request-line SHOULD get 400",
+        b"GET\r\nHost: t\r\n\r\n",
+        refused(400),
+        BAD,
+    ),
+    Case(
+        "an empty line in front",
+        "9112 2.2",
+        "a server SHOULD ignore at least one empty line received prior to the request-line",
+        b"\r\nGET /a HTTP/1.1\r\nHost: t\r\n\r\n",
+        served(Seen(path="/a")),
+    ),
+    Case(
+        "an empty line between two requests",
+        "9112 2.2",
+        "a server SHOULD ignore at least one empty line: old clients send CRLF after a body",
+        b"POST /a HTTP/1.1\r\nHost: t\r\nContent-Length: 2\r\n\r\nhi\r\nGET /b HTTP/1.1\r\nHost: t\r\n\r\n",
+        served(Seen(path="/a", body="hi"), Seen(path="/b")),
+    ),
+    Case(
+        "two empty lines in front",
+        "9112 2.2",
+        "at least one SHOULD be ignored; how many more is the server's choice",
+        b"\r\n\r\nGET /a HTTP/1.1\r\nHost: t\r\n\r\n",
+        refused(400),
+        (*BAD, served(Seen(path="/a"), stays=None)),
+    ),
+    Case(
+        "a bare LF after the request line",
+        "9112 2.2",
+        "a recipient MAY recognize a single LF as a line terminator; two readers that differ in it smuggle",
+        b"GET /a HTTP/1.1\nHost: t\r\n\r\n",
+        refused(400),
+        LENIENT,
+    ),
+    Case(
+        "bare LF everywhere",
+        "9112 2.2",
+        "a recipient MAY recognize a single LF as a line terminator",
+        b"GET /a HTTP/1.1\nHost: t\n\n",
+        refused(400),
+        LENIENT,
+    ),
+    Case(
+        "a bare CR after the request line",
+        "9112 2.2",
+        "a bare CR MUST be considered invalid or be replaced by SP",
+        b"GET /a HTTP/1.1\rHost: t\r\n\r\n",
+        refused(400),
+        BAD,
+    ),
+    Case(
+        "a bare CR in the target",
+        "9112 2.2",
+        "a bare CR MUST be considered invalid or be replaced by SP",
+        b"GET /a\rb HTTP/1.1\r\nHost: t\r\n\r\n",
+        refused(400),
+        BAD,
+    ),
+    Case(
+        "two CR before the LF",
+        "9112 2.2",
+        "a bare CR MUST be considered invalid or be replaced by SP",
+        b"GET /a HTTP/1.1\r\r\nHost: t\r\n\r\n",
+        refused(400),
+        LENIENT,
+    ),
+    Case(
+        "a line of 8,000 octets",
+        "9112 3",
+        "it is RECOMMENDED that all recipients support request-line lengths of 8000 octets at least",
+        b"GET /" + b"a" * 7986 + b" HTTP/1.1\r\nHost: t\r\n\r\n",
+        served(Seen(path="/" + "a" * 7986)),
+    ),
+    Case(
+        "a target longer than any limit",
+        "9112 3",
+        "a request-target longer than any URI the server wishes to parse MUST get 414",
+        b"GET /" + b"a" * 500_000 + b" HTTP/1.1\r\nHost: t\r\n\r\n",
+        refused(414),
+        (REFUSED[2], served(Seen(), stays=None)),
+    ),
+    Case(
+        "a method longer than any known",
+        "9112 3",
+        "a method longer than any it implements SHOULD get 501; here it is the limit of the line",
+        b"A" * 20_000 + b" / HTTP/1.1\r\nHost: t\r\n\r\n",
+        refused(414),
+        (*BAD, *REFUSED, served(Seen(path="/"), stays=None)),
+    ),
+    Case(
+        "white space between request line and fields",
+        "9112 2.2",
+        "such a line MUST be rejected or consumed without further processing",
+        b"GET /a HTTP/1.1\r\n X: y\r\nHost: t\r\n\r\n",
+        refused(400),
+        (*BAD, served(Seen(path="/a", fields={"x": None}), stays=None)),
+    ),
+    Case(
+        "white space that hides Host",
+        "9112 2.2",
+        "such a line MUST be rejected or consumed: then no Host is left",
+        b"GET /a HTTP/1.1\r\n Host: t\r\n\r\n",
+        refused(400),
+        BAD,
+    ),
+    Case(
+        "a first octet that begins no token",
+        "9110 9.1",
+        "method = token",
+        b"@\x00\x01\x02\r\n\r\n",
+        refused(400),
+        BAD,
+    ),
+    Case(
+        "a NUL in the target",
+        "9112 3.2",
+        "an invalid request-line SHOULD get 400; NUL is in no form of target",
+        b"GET /a\x00b HTTP/1.1\r\nHost: t\r\n\r\n",
+        refused(400),
+        BAD,
+    ),
+    Case(
+        "octets above 127 in the target",
+        "9112 3.2",
+        "a URI has no octet above 127 (RFC 3986 section 2); SHOULD 400",
+        b"GET /caf\xc3\xa9 HTTP/1.1\r\nHost: t\r\n\r\n",
+        refused(400),
+        (REFUSED[0],),
+    ),
+]
