@@ -121,6 +121,9 @@ class InlinePort:
         """Not from the loop: the runner iterates instead."""
         return False
 
+    def flush(self) -> None:
+        """Nothing is held back here."""
+
     def abort(self) -> None:
         """Cut the connection."""
         self._exchange.abort()

@@ -175,6 +175,9 @@ class ThreadPort:
             raise ClientDisconnected("the client left")
         return bool(self._bridge.wait_for(lambda: self._exchange.send_file(file, offset, count)))
 
+    def flush(self) -> None:
+        """Nothing is held back here."""
+
     def abort(self) -> None:
         """Cut the connection."""
         self._bridge.post(self._exchange.abort)

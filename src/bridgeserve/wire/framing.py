@@ -85,6 +85,27 @@ class ResponseHead:
                 cls._KNOWN[key] = known
         return known
 
+    @classmethod
+    def compiled(cls, status: int, line: bytes, block: bytes) -> ResponseHead:
+        """A head from lines that another process has made of an application's words; they are checked again.
+
+        :raises ResponseError: line ends that are none, or NUL.
+        """
+        ends = block.count(b"\r\n")
+        rest = (line + block).translate(None, _HARMLESS)
+        if rest != b"\r\n" * (ends + 1) or not line.endswith(b"\r\n") or not line.startswith(b"HTTP/1.1 %d" % status):
+            raise ResponseError("CR, LF or NUL in a response head")
+        if (ends and not block.endswith(b"\r\n")) or b"\r\n\r\n" in block or block.startswith(b"\r\n"):
+            raise ResponseError("a line of a response head that is no field")
+        head = object.__new__(CompiledHead)
+        head.status = status
+        head.line = line
+        head.block = block
+        head.content_length = None
+        head.close = False
+        head.preamble = 3
+        return head
+
     @property
     def shared(self) -> bool:
         """True when it is small and holds only fields that say nothing private."""
@@ -143,6 +164,20 @@ class ResponseHead:
         elif kind == _CONNECTION:
             self.close = self.close or b"close" in value.lower()
         return True
+
+
+class CompiledHead(ResponseHead):
+    """A head whose lines came ready; its fields are read from them when somebody asks."""
+
+    __slots__ = ()
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:  # type: ignore[override]
+        """The fields as pairs, that of the length with them."""
+        pairs = [line.partition(b": ")[::2] for line in self.block.split(b"\r\n")[:-1]]
+        if self.content_length is not None:
+            pairs.append((b"content-length", b"%d" % self.content_length))
+        return pairs
 
 
 def status_line(status: Any, reason: bytes) -> bytes:

@@ -1,0 +1,265 @@
+"""The port of a request that runs in a child process, and the channel to the engine. All of it is the child's.
+
+One thread serves one request after the other and talks to the engine over a blocking socket. While a request runs,
+what the engine says (credit, the client's leave, pieces of the body) waits in that socket; it is looked at when the
+application writes, reads or asks. Threads of the application may log meanwhile: sending is under a lock.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import socket
+import threading
+from collections import deque
+from typing import BinaryIO
+
+from bridgeserve.dispatch.base import ClientDisconnected, Endpoint, close_input
+from bridgeserve.dispatch.body import StreamedBody
+from bridgeserve.settings import Limits
+from bridgeserve.wire import ipc
+from bridgeserve.wire.events import Request
+from bridgeserve.wire.framing import BODYLESS, ResponseHead, informational
+from bridgeserve.wire.gate import read_head
+
+READ = 262144
+# The engine has held a head to its limits before it sends it on.
+NO_LIMITS = Limits(request_line=1 << 30, fields=1 << 30, field_size=1 << 30)
+
+
+class EngineGone(BaseException):
+    """The engine has closed the channel: there is nobody to work for. No application may swallow it."""
+
+
+class Channel:
+    """Frames from and to the engine.
+
+    :param stream: a connected stream socket, blocking.
+    :param side: a connected datagram socket beside it, for descriptors.
+    """
+
+    def __init__(self, stream: socket.socket, side: socket.socket) -> None:
+        self._stream = stream
+        self._side = side
+        self._reader = ipc.FrameReader(ipc.FROM_ENGINE)
+        self._frames: deque[tuple[int, int, bytes]] = deque()
+        self._lock = threading.Lock()
+        self._held = b""
+
+    def send(self, kind: int, call: int, payload: bytes = b"", *, hold: bool = False) -> None:
+        """Send a frame, after those that were held; `hold`: keep it until the next one or `flush`."""
+        with self._lock:
+            self._held += ipc.frame(kind, call, payload)
+            if not hold:
+                self._flush()
+
+    def flush(self) -> None:
+        """Send what was held."""
+        with self._lock:
+            self._flush()
+
+    def _flush(self) -> None:
+        held, self._held = self._held, b""
+        if held:
+            try:
+                self._stream.sendall(held)
+            except OSError as error:
+                raise EngineGone from error
+
+    def receive(self) -> tuple[int, int, bytes]:
+        """Wait for the next frame; raises EngineGone."""
+        while not self._frames:
+            try:
+                data = self._stream.recv(READ)
+            except ConnectionError:
+                data = b""
+            self._feed(data)
+        return self._frames.popleft()
+
+    def poll(self) -> tuple[int, int, bytes] | None:
+        """The next frame if one is there."""
+        if not self._frames:
+            try:
+                self._feed(self._stream.recv(READ, socket.MSG_DONTWAIT))
+            except BlockingIOError:
+                return None
+            except ConnectionError:
+                self._feed(b"")
+        return self._frames.popleft() if self._frames else None
+
+    def _feed(self, data: bytes) -> None:
+        if not data:
+            raise EngineGone
+        self._frames.extend(self._reader.feed(data))
+
+    def receive_file(self) -> BinaryIO:
+        """The file that the engine has sent before the frame that speaks of it."""
+        _, descriptors, _, _ = socket.recv_fds(self._side, 1, 1)
+        return os.fdopen(descriptors[0], "rb")
+
+    def send_file(self, descriptor: int) -> None:
+        """Send a descriptor; the frame that speaks of it follows."""
+        socket.send_fds(self._side, [b"f"], [descriptor])
+
+
+def endpoint_facts(endpoint: Endpoint) -> tuple[bytes, bytes, bytes]:
+    """Scheme, client and server as octets, for a frame."""
+    client = "" if endpoint.client is None else f"{endpoint.client[0]} {endpoint.client[1]}"
+    server = endpoint.server
+    named = "" if server is None else f"{server[0]} {'' if server[1] is None else server[1]}"
+    return endpoint.scheme.encode(), client.encode("utf-8", "surrogateescape"), named.encode("utf-8", "surrogateescape")
+
+
+def read_endpoint(facts: tuple[bytes, bytes, bytes]) -> Endpoint:
+    """What `endpoint_facts` has written."""
+    scheme, client, server = (part.decode("utf-8", "surrogateescape") for part in facts)
+    host, _, port = client.rpartition(" ")
+    name, _, number = server.rpartition(" ")
+    return Endpoint(scheme, (host, int(port)) if client else None, (name, int(number) if number else None))
+
+
+class PipePort:
+    """See `dispatch.port.Port`."""
+
+    def __init__(self, channel: Channel, call: int, asked: ipc.RequestFrame) -> None:
+        self._channel = channel
+        self._call = call
+        self._asked = asked
+        self._body: BinaryIO | None = None
+        self._credit = ipc.WINDOW
+        self._pieces: deque[bytes] = deque()  # of the request body; b"" is its end
+        self._lost = False
+        self._disconnected = False
+        self.complete = False
+        self.request: Request = read_head(asked.head, NO_LIMITS)
+        self.endpoint: Endpoint = read_endpoint(asked.facts)
+        if asked.length >= 0:
+            self.request.content_length = asked.length  # known now for a chunked body too
+        self.request.body = asked.body
+
+    def body(self) -> BinaryIO:
+        """The request body: it came with the head, as a file, or is asked for piece by piece."""
+        if self._body is None:
+            if self._asked.source == ipc.INLINE:
+                self._body = io.BytesIO(self._asked.body)
+            elif self._asked.source == ipc.DESCRIPTOR:
+                self._body = self._channel.receive_file()
+            else:
+                self._body = io.BufferedReader(StreamedBody(self._read), ipc.PIECE)
+        return self._body
+
+    def _read(self) -> bytes:
+        if self._lost:
+            raise ClientDisconnected("the client left")
+        self._channel.send(ipc.WANT, self._call)
+        while not self._pieces:
+            self._heed(self._channel.receive())
+            if self._lost:
+                raise ClientDisconnected("the client left before its body was complete")
+        return self._pieces.popleft()
+
+    def _heed(self, frame: tuple[int, int, bytes]) -> None:
+        """What the engine says while the request runs."""
+        kind, call, payload = frame
+        if call != self._call:
+            return
+        if kind == ipc.CREDIT:
+            self._credit += ipc.read_number(payload)
+        elif kind == ipc.GONE:
+            self._disconnected = True
+            self._lost = self._lost or payload == b"\1"
+        elif kind == ipc.BODY:
+            self._pieces.append(payload)
+        elif kind == ipc.BODY_END:
+            self._pieces.append(b"")
+
+    def _look(self) -> None:
+        while (frame := self._channel.poll()) is not None:
+            self._heed(frame)
+
+    def _check(self) -> None:
+        if self._lost:
+            raise ClientDisconnected("the client left")
+
+    def inform(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        """Send an interim response."""
+        self._channel.send(ipc.INFORM, self._call, informational(status, headers))
+
+    def respond(self, head: ResponseHead, body: bytes, end: bool) -> None:
+        """Send the head; a body that is too large for its frame follows it."""
+        self._look_if_asked(end)
+        if end and len(body) > ipc.PIECE:
+            # The whole length is known here, and the frames behind the head do not tell it.
+            if head.content_length is None and head.status not in BODYLESS:
+                head = head.with_length(len(body))
+            if self.request.method == b"HEAD" or head.status in BODYLESS:
+                body = b""
+        if end and len(body) <= ipc.PIECE:
+            self.complete = True
+            self._channel.send(ipc.HEAD, self._call, ipc.pack_head(head, True, body), hold=True)
+            return
+        self._channel.send(ipc.HEAD, self._call, ipc.pack_head(head, False, b""), hold=bool(body))
+        self._send(body)
+        if end:
+            self.finish()
+
+    def _look_if_asked(self, end: bool) -> None:
+        """A client that has left is worth a look when much is to come, or an earlier frame has told it."""
+        if not end or self._lost:
+            self._look()
+        self._check()
+
+    def write(self, data: bytes) -> None:
+        """Send more; waits for credit; raises ClientDisconnected."""
+        self._look()
+        self._check()
+        self._send(data)
+
+    def _send(self, data: bytes) -> None:
+        for start in range(0, len(data), ipc.PIECE):
+            piece = data[start : start + ipc.PIECE]
+            while self._credit < len(piece):
+                self._channel.flush()
+                self._heed(self._channel.receive())
+                self._check()
+            self._credit -= len(piece)
+            self._channel.send(ipc.DATA, self._call, piece)
+
+    def finish(self, data: bytes = b"") -> None:
+        """Send the last octets; raises ClientDisconnected."""
+        self._look_if_asked(False)
+        self._send(data)
+        self.complete = True
+        self._channel.send(ipc.END, self._call, hold=True)
+
+    def send_file(self, file: int, offset: int, count: int) -> bool:
+        """Hand the file over: the engine sends it, and this child is free meanwhile."""
+        self._look_if_asked(False)
+        self._channel.send_file(file)
+        self._channel.send(ipc.FILE, self._call, ipc.pack_file(offset, count), hold=True)
+        return True
+
+    def flush(self) -> None:
+        """Let go out what was said."""
+        self._channel.flush()
+
+    def abort(self) -> None:
+        """Cut the connection."""
+        if not self.complete:
+            self.complete = True
+            self._channel.send(ipc.ABORT, self._call, hold=True)
+
+    def disconnected(self) -> bool:
+        """True once the client has sent its last octet or is gone."""
+        self._look()
+        return self._disconnected
+
+    def close(self) -> None:
+        """The application has ended; this is the last word."""
+        if self._asked.source == ipc.DESCRIPTOR:
+            self.body()  # else its descriptor would be taken for that of a later request
+        if self._body is not None:
+            close_input(self._body)
+        if not self.complete:
+            self.abort()
+        self._channel.send(ipc.DONE, self._call)
