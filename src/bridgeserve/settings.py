@@ -42,11 +42,14 @@ class Timeouts:
 
 @dataclass(frozen=True, kw_only=True)
 class Admission:
-    """Requests running at once (None: no limit), requests waiting, and the longest wait in seconds."""
+    """Requests running at once (None: no limit), requests waiting, and the longest wait and run in seconds (None: no
+    limit).
+    """
 
     concurrency: int | None = None
     queue: int = 1024
     queue_timeout: float = 30.0
+    run_timeout: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,6 +223,13 @@ class Settings:
         minimum=0,
         aliases=("--keep-alive",),
     )
+    timeout_request: float | None = _option(
+        "float",
+        "Timeouts",
+        "Longest run of the app for one request, in seconds; beyond: 504, or a cut when the answer has begun.",
+        minimum=0.1,
+        aliases=("-t", "--timeout"),
+    )
     timeout_graceful: float = _option(
         "float",
         "Timeouts",
@@ -286,7 +296,12 @@ class Settings:
     @property
     def admission(self) -> Admission:
         """What is done under overload."""
-        return Admission(concurrency=self.limit_concurrency, queue=self.limit_queue, queue_timeout=self.timeout_queue)
+        return Admission(
+            concurrency=self.limit_concurrency,
+            queue=self.limit_queue,
+            queue_timeout=self.timeout_queue,
+            run_timeout=self.timeout_request,
+        )
 
     @property
     def binds(self) -> tuple[Bind, ...]:

@@ -147,12 +147,18 @@ class Server:
         loop = "uvloop" if type(asyncio.get_running_loop()).__module__.startswith("uvloop") else "asyncio"
         return f"mode {self.mode}, {self.kind}{pool}, {loop}, pid {os.getpid()}"
 
+    @property
+    def ready(self) -> bool:
+        """True while new requests are welcome: started, not draining, and the mode has all that it should have."""
+        return self._parts is not None and not self._drained and self._parts.dispatcher.ready
+
     def stats(self) -> dict[str, int]:
-        """Numbers of this moment: connections, requests begun, and those of the mode."""
+        """Numbers of this moment: ready (0 or 1), connections, requests begun, and those of the mode."""
         if self._parts is None:
             return {}
         engine = self._parts.engine
         return {
+            "ready": int(self.ready),
             "connections": len(engine.connections),
             "requests": engine.requests,
             **self._parts.dispatcher.statistics(),

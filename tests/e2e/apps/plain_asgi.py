@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sys
 from collections.abc import Awaitable, Callable
@@ -61,6 +62,20 @@ async def watchful(receive: Receive, send: Send) -> None:
     say(f"closed {_counts['closed']}")
 
 
+async def stuck_here() -> None:
+    say("stuck")
+    await asyncio.sleep(60.0)
+
+
+async def late_work() -> None:
+    """Does not let itself be cancelled."""
+    work = asyncio.ensure_future(asyncio.sleep(1.0))
+    while not work.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.shield(work)
+    say("late")
+
+
 async def application(scope: dict[str, Any], receive: Receive, send: Send) -> None:
     if scope["type"] == "lifespan":
         await lifespan(receive, send)
@@ -83,8 +98,9 @@ async def application(scope: dict[str, Any], receive: Receive, send: Send) -> No
         say("slow")
         await asyncio.sleep(1.0)
     if path == "/stuck":
-        say("stuck")
-        await asyncio.sleep(60.0)
+        await stuck_here()
+    if path == "/late":
+        await late_work()
     if path == "/raise-before":
         raise RuntimeError("secret detail")
     if path == "/raise-after":
