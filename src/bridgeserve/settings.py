@@ -11,7 +11,7 @@ from dataclasses import Field, dataclass, field, fields
 from typing import Any, Literal
 
 from bridgeserve.binds import ALLOWED, Bind, parse_bind, tcp_bind
-from bridgeserve.cpus import default_threads
+from bridgeserve.cpus import available_cpus, default_threads
 
 Kind = Literal["text", "path", "int", "float", "flag", "switch", "choice", "bind", "header"]
 GROUPS = ("Application", "Sockets", "Overload", "Limits", "Timeouts", "Logging", "Responses", "Process")
@@ -50,6 +50,17 @@ class Admission:
     queue: int = 1024
     queue_timeout: float = 30.0
     run_timeout: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Children:
+    """How many processes there are, and after how many requests, seconds or octets each gets a successor."""
+
+    size: int = 1
+    max_requests: int | None = None
+    max_requests_jitter: int = 0
+    max_lifetime: float | None = None
+    max_rss: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +147,40 @@ class Settings:
         maximum=4096,
         default="min(32, CPUs + 4), CPUs as the control group grants them",
     )
+    processes: int = _option(
+        "int",
+        "Application",
+        "Size of the process pool.",
+        make=available_cpus,
+        minimum=1,
+        maximum=1024,
+        default="CPUs, as the control group grants them",
+    )
+    max_requests: int | None = _option(
+        "int",
+        "Application",
+        "Requests after which a process of the pool gets a successor.",
+        minimum=1,
+        aliases=("--limit-max-requests",),
+    )
+    max_requests_jitter: int = _option(
+        "int",
+        "Application",
+        "Up to so many requests more, by chance for each process, so that they do not all go together.",
+        0,
+        minimum=0,
+        aliases=("--limit-max-requests-jitter",),
+    )
+    max_lifetime: float | None = _option(
+        "float", "Application", "Age in seconds after which a process of the pool gets a successor.", minimum=1
+    )
+    max_rss: int | None = _option(
+        "int",
+        "Application",
+        "Resident memory above which a process of the pool gets a successor (Linux).",
+        minimum=MIB,
+        metavar="BYTES",
+    )
     root_path: str = _option("text", "Application", "ASGI root_path, WSGI SCRIPT_NAME.", "", metavar="PATH")
     lifespan: str = _choice(
         "Application", "Run the ASGI lifespan. auto: when the app supports it.", "auto", "on", "off"
@@ -166,7 +211,7 @@ class Settings:
         "int", "Overload", "Requests running at once; idle connections do not count.", minimum=1
     )
     limit_queue: int = _option(
-        "int", "Overload", "Requests waiting for a thread; beyond: 503 with Retry-After.", 1024, minimum=0
+        "int", "Overload", "Requests waiting for a thread or a process; beyond: 503 with Retry-After.", 1024, minimum=0
     )
     timeout_queue: float = _option(
         "float", "Overload", "Longest wait in that queue, in seconds; beyond: 503.", 30.0, minimum=0
@@ -301,6 +346,17 @@ class Settings:
             queue=self.limit_queue,
             queue_timeout=self.timeout_queue,
             run_timeout=self.timeout_request,
+        )
+
+    @property
+    def children(self) -> Children:
+        """The processes of the pool."""
+        return Children(
+            size=self.processes,
+            max_requests=self.max_requests,
+            max_requests_jitter=self.max_requests_jitter,
+            max_lifetime=self.max_lifetime,
+            max_rss=self.max_rss,
         )
 
     @property

@@ -1,7 +1,8 @@
 """One request in the hands of a child, seen from the engine. All of it runs on the loop.
 
-What the child says is brought to the exchange; credit goes back as the client takes octets; the body goes over when it
-is asked for. A child that breaks the order of frames (`wire.ipc.ORDER`) or its credit raises, and its owner replaces it.
+What the child says is brought to the exchange; credit goes back as the client takes octets; the body goes over
+when it is asked for. A child that breaks the order of frames (`wire.ipc.ORDER`) or its credit raises, and its owner
+replaces it.
 """
 
 from __future__ import annotations

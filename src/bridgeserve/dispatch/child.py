@@ -22,17 +22,16 @@ import socket
 import sys
 import tempfile
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 from bridgeserve.dispatch.base import Exchange
 from bridgeserve.dispatch.call import Call
-from bridgeserve.dispatch.pipe import endpoint_facts
+from bridgeserve.dispatch.pipe import STACK_SIGNAL, endpoint_facts
 from bridgeserve.dispatch.tasks import Tasks
 from bridgeserve.wire import ipc
 from bridgeserve.wire.errors import CycleError
 
 _log = logging.getLogger("bridgeserve.error")
-STACK_SIGNAL = signal.SIGUSR2
 STACK_SECONDS = 1.0  # for a child to write its stack
 LINE_MAX = 16384  # octets of one line of its output
 COMMAND = [sys.executable, "-u", "-m", "bridgeserve.serve.child"]
@@ -100,7 +99,7 @@ class Child(asyncio.Protocol):
         self._side.setblocking(False)
         loop = asyncio.get_running_loop()
         transport, _ = await loop.create_unix_connection(lambda: self, sock=ours)
-        self._transport = cast(asyncio.Transport, transport)
+        self._transport = transport
         self._say(ipc.SETUP, 0, json.dumps(self._setup).encode())
         self._tasks.spawn(self._live())
         await self._up

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import socket
 import threading
 from collections import deque
@@ -23,6 +24,7 @@ from bridgeserve.wire.framing import BODYLESS, ResponseHead, informational
 from bridgeserve.wire.gate import read_head
 
 READ = 262144
+STACK_SIGNAL = signal.SIGUSR2  # to a child: write the stacks of your threads
 # The engine has held a head to its limits before it sends it on.
 NO_LIMITS = Limits(request_line=1 << 30, fields=1 << 30, field_size=1 << 30)
 

@@ -77,7 +77,7 @@ class ProcessPool:
         self._due: dict[Child, str] = {}  # to be replaced, and why
         self._leaving: set[Child] = set()  # replaced already
         self._replaced: Counter[str] = Counter()
-        self._stopping = False
+        self._stopping = asyncio.Event()
         self._quiet = asyncio.Event()  # set while no child is busy
         self._quiet.set()
         self._timer: asyncio.TimerHandle | None = None
@@ -107,7 +107,7 @@ class ProcessPool:
     async def __aexit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stopping = True
+        self._stopping.set()
         self._room.close()
         if self._watch is not None:
             self._watch.close()
@@ -215,7 +215,7 @@ class ProcessPool:
         cause = self._due.pop(child, "") if left else child.cause
         if not self._busy:
             self._quiet.set()
-        if self._stopping:
+        if self._stopping.is_set():
             return
         known = cause in ("timeout", "garbage", "max_requests", "lifetime", "rss")
         self._replaced[cause if known else "crash"] += 1
@@ -230,7 +230,7 @@ class ProcessPool:
 
     def _fill(self) -> None:
         """Start what is missing, and a successor for one that is due."""
-        if self._stopping:
+        if self._stopping.is_set():
             return
         working = len(self._ready) - len(self._leaving) + self._starting
         waiting = any(child not in self._leaving for child in self._due)
@@ -241,14 +241,14 @@ class ProcessPool:
     async def _start(self) -> None:
         """Start one child, however often it takes."""
         self._starting -= 1
-        while not self._stopping:
+        while not self._stopping.is_set():
             try:
                 child = await self._make()
             except (ChildFailed, OSError) as failure:
                 self._failures += 1
                 _log.error("a child cannot be started (attempt %d): %s\n%s", self._failures, failure, _trace(failure))
                 if self._failures >= FAILURES_MAX and not self._ready:
-                    self._stopping = True
+                    self._stopping.set()
                     self._crashed()
                     return
                 self._starting += 1
@@ -256,7 +256,7 @@ class ProcessPool:
                 self._starting -= 1
             else:
                 self._failures = 0
-                if self._stopping:
+                if self._stopping.is_set():
                     child.retire("stop")
                 else:
                     self._join(child)

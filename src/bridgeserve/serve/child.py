@@ -18,8 +18,7 @@ import socket
 import sys
 from typing import Any
 
-from bridgeserve.dispatch.child import STACK_SIGNAL
-from bridgeserve.dispatch.pipe import Channel, EngineGone, PipePort
+from bridgeserve.dispatch.pipe import STACK_SIGNAL, Channel, EngineGone, PipePort
 from bridgeserve.dispatch.wsgi import WsgiRunner
 from bridgeserve.serve.application import StartupError, app_trace, prepare
 from bridgeserve.wire import ipc

@@ -11,6 +11,8 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 
+import anyio
+
 from bridgeserve.observe.logs import configure
 from bridgeserve.serve.application import StartupError, startup_text
 from bridgeserve.serve.server import Server
@@ -22,7 +24,8 @@ _log = logging.getLogger("bridgeserve")
 def main_loop(app: object, settings: Settings) -> int:
     """Serve until a signal says stop; the exit code of the process.
 
-    0: stopped; 1: runtime failure; 3: start-up failure, its reason on stderr.
+    0: stopped; 1: runtime failure; 3: start-up failure, its reason on stderr; 4: the processes of the pool crash
+    again and again.
     """
     configure(settings.log_level, settings.log_format)
     try:
@@ -90,6 +93,9 @@ async def _serve(server: Server) -> int:
     loop.add_signal_handler(signal.SIGQUIT, force, signal.SIGQUIT)
     try:
         await _until(server, stop)
+        if server.failed.is_set():
+            _log.critical("no process of the pool can be started any more")
+            return 4
     except asyncio.CancelledError:
         if not forced.is_set():
             raise
@@ -97,17 +103,29 @@ async def _serve(server: Server) -> int:
     return 0
 
 
+async def _first(stop: asyncio.Event, failed: asyncio.Event) -> None:
+    """Return when one of the two is set."""
+    async with anyio.create_task_group() as group:
+
+        async def wait(event: asyncio.Event) -> None:
+            await event.wait()
+            group.cancel_scope.cancel()
+
+        group.start_soon(wait, stop)
+        group.start_soon(wait, failed)
+
+
 async def _until(server: Server, stop: asyncio.Event) -> None:
     """Start the server and run it until `stop`, which ends a start-up that takes long or hangs, too."""
     loop = asyncio.get_running_loop()
     async with contextlib.AsyncExitStack() as stack:
         starting = loop.create_task(stack.enter_async_context(server))
-        stopping = loop.create_task(stop.wait())
+        stopping = loop.create_task(_first(stop, server.failed))
         try:
             await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
             if starting.done():
                 await starting
-                await stop.wait()
+                await stopping
         finally:
             stopping.cancel()
             if not starting.done():

@@ -1,15 +1,15 @@
 """What engine and child say to each other: length-prefixed frames over a stream of octets.
 
-A frame is `kind (1) · call (4) · length (4)` and so many octets of payload, numbers in network order. `call` numbers the
-requests of one child, so that nothing said for one is taken for another. Nothing here is pickled: a request travels as
-the octets of its head, a response as those of its checked head, and everything else as octets or numbers.
+A frame is `kind (1) · call (4) · length (4)` and so many octets of payload, numbers in network order. `call` numbers
+the requests of one child, so that nothing said for one is taken for another. Nothing here is pickled: a request travels
+as the octets of its head, a response as those of its checked head, and everything else as octets or numbers.
 
     engine → child   SETUP, REQUEST, BODY, BODY_END, CREDIT, GONE
     child → engine   READY, FAILED, HEAD, DATA, END, FILE, INFORM, WANT, ABORT, DONE, LOG
 
-A response body flows by credit: a child may have WINDOW octets under way, CREDIT gives back what has gone out. A request
-body that did not come with its REQUEST flows when the child asks for it (WANT), one BODY for each. DONE is a child's
-last word on a call: it is free again. A file goes beside the stream, as a descriptor.
+A response body flows by credit: a child may have WINDOW octets under way, CREDIT gives back what has gone out. A
+request body that did not come with its REQUEST flows when the child asks for it (WANT). DONE is a child's last word on
+a call: it is free again. A file goes beside the stream, as a descriptor.
 """
 
 from __future__ import annotations
