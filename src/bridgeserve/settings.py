@@ -57,6 +57,7 @@ class Children:
     """How many processes there are, and after how many requests, seconds or octets each gets a successor."""
 
     size: int = 1
+    preload: bool = False
     max_requests: int | None = None
     max_requests_jitter: int = 0
     max_lifetime: float | None = None
@@ -155,6 +156,9 @@ class Settings:
         minimum=1,
         maximum=1024,
         default="CPUs, as the control group grants them",
+    )
+    preload: bool = _option(
+        "flag", "Application", "Import the app once and fork the process pool from that process.", False
     )
     max_requests: int | None = _option(
         "int",
@@ -353,6 +357,7 @@ class Settings:
         """The processes of the pool."""
         return Children(
             size=self.processes,
+            preload=self.preload,
             max_requests=self.max_requests,
             max_requests_jitter=self.max_requests_jitter,
             max_lifetime=self.max_lifetime,

@@ -19,7 +19,6 @@ import logging
 import os
 import signal
 import socket
-import sys
 import tempfile
 from collections.abc import Callable
 from typing import Any
@@ -27,40 +26,38 @@ from typing import Any
 from bridgeserve.dispatch.base import Exchange
 from bridgeserve.dispatch.call import Call
 from bridgeserve.dispatch.pipe import STACK_SIGNAL, endpoint_facts
+from bridgeserve.dispatch.spawn import ChildFailed, Process, Spawner, relay
 from bridgeserve.dispatch.tasks import Tasks
 from bridgeserve.wire import ipc
 from bridgeserve.wire.errors import CycleError
 
 _log = logging.getLogger("bridgeserve.error")
 STACK_SECONDS = 1.0  # for a child to write its stack
-LINE_MAX = 16384  # octets of one line of its output
-COMMAND = [sys.executable, "-u", "-m", "bridgeserve.serve.child"]
-
-
-class ChildFailed(Exception):
-    """A child did not come up; the message says why, `trace` where in the application."""
-
-    def __init__(self, reason: str, trace: str = "") -> None:
-        super().__init__(reason)
-        self.trace = trace
 
 
 class Child(asyncio.Protocol):
     """:param setup: what the child has to know, for SETUP.
+    :param spawner: where its process comes from.
     :param freed: called when a request has ended and the child can take another.
     :param ended: called once when its process has ended, with the call that was in its hands.
     """
 
     def __init__(
-        self, setup: dict[str, Any], tasks: Tasks, freed: Callable[[Child], None], ended: Callable[[Child], None]
+        self,
+        setup: dict[str, Any],
+        spawner: Spawner,
+        tasks: Tasks,
+        freed: Callable[[Child], None],
+        ended: Callable[[Child], None],
     ) -> None:
         self._setup = setup
+        self._spawner = spawner
         self._tasks = tasks
         self._freed = freed
         self._ended = ended
         self._reader = ipc.FrameReader(ipc.FROM_CHILD)
         self._transport: asyncio.Transport
-        self._process: asyncio.subprocess.Process
+        self._process: Process
         self._side: socket.socket
         self._stack = tempfile.TemporaryFile()  # noqa: SIM115  closed when the process has ended
         self._up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -81,16 +78,8 @@ class Child(asyncio.Protocol):
         ours, theirs = socket.socketpair()
         self._side, side = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         with theirs, side:
-            given = (theirs.fileno(), side.fileno(), self._stack.fileno())
             try:
-                self._process = await asyncio.create_subprocess_exec(
-                    *COMMAND,
-                    *map(str, given),
-                    stdin=asyncio.subprocess.DEVNULL,
-                    stdout=asyncio.subprocess.PIPE,
-                    stderr=asyncio.subprocess.PIPE,
-                    pass_fds=given,
-                )
+                self._process = await self._spawner.spawn((theirs.fileno(), side.fileno(), self._stack.fileno()))
             except BaseException:
                 ours.close()
                 self._close()
@@ -115,8 +104,8 @@ class Child(asyncio.Protocol):
         process = self._process
         assert process.stdout is not None and process.stderr is not None
         outputs = [
-            asyncio.ensure_future(self._relay(process.stdout, logging.INFO)),
-            asyncio.ensure_future(self._relay(process.stderr, logging.ERROR)),
+            asyncio.ensure_future(relay(process.stdout, process.pid, logging.INFO)),
+            asyncio.ensure_future(relay(process.stderr, process.pid, logging.ERROR)),
         ]
         try:
             code = await process.wait()
@@ -139,20 +128,6 @@ class Child(asyncio.Protocol):
     def _close(self) -> None:
         self._side.close()
         self._stack.close()
-
-    async def _relay(self, pipe: asyncio.StreamReader, level: int) -> None:
-        """Its output to the log, line by line; a line that never ends is broken."""
-        logger = logging.getLogger("bridgeserve.child")
-        rest = b""
-        while data := await pipe.read(65536):
-            *lines, rest = (rest + data).split(b"\n")
-            if len(rest) > LINE_MAX:
-                lines.append(rest)
-                rest = b""
-            for line in lines:
-                logger.log(level, "[%d] %s", self.pid, line.decode("utf-8", "backslashreplace"))
-        if rest:
-            logger.log(level, "[%d] %s", self.pid, rest.decode("utf-8", "backslashreplace"))
 
     # --- work ----------------------------------------------------------------------------------
 
@@ -256,7 +231,7 @@ class Child(asyncio.Protocol):
         """End the process at once; harmless when it has ended."""
         if self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
+                self._process.send_signal(signal.SIGKILL)
 
     def retire(self, cause: str) -> None:
         """Let a free child end by itself: it sees the end of its stream."""

@@ -25,8 +25,9 @@ from typing import Any, Self
 
 from bridgeserve.dispatch.base import Exchange
 from bridgeserve.dispatch.call import Call
-from bridgeserve.dispatch.child import Child, ChildFailed
+from bridgeserve.dispatch.child import Child
 from bridgeserve.dispatch.inline import spool
+from bridgeserve.dispatch.spawn import ChildFailed, Fresh, Spawner, Template
 from bridgeserve.dispatch.tasks import Tasks
 from bridgeserve.dispatch.waiting import WaitingRoom
 from bridgeserve.dispatch.watch import Watch, cut_off
@@ -63,6 +64,7 @@ class ProcessPool:
     ) -> None:
         self._setup = setup
         self._settings = children
+        self._spawner: Spawner = Template(setup) if children.preload else Fresh()
         self._memory, self._buffering = body
         self._limit = admission.queue
         self._most = admission.concurrency or children.size
@@ -89,6 +91,7 @@ class ProcessPool:
         """Start the children; raises ChildFailed when one of them cannot."""
         self._loop = asyncio.get_running_loop()
         await self._tasks.__aenter__()
+        await self._spawner.__aenter__()
         try:
             made = await asyncio.gather(*(self._make() for _ in range(self._settings.size)), return_exceptions=True)
             for child in made:
@@ -122,6 +125,7 @@ class ProcessPool:
         for child in list(self._ready):
             child.kill()
         await self._tasks.drain(1.0)
+        await self._spawner.__aexit__()
         await self._tasks.__aexit__(kind, value, trace)
 
     async def drain(self, grace: float) -> None:
@@ -182,7 +186,7 @@ class ProcessPool:
     async def _make(self) -> Child:
         self._starting += 1
         try:
-            child = Child(self._setup, self._tasks, self._freed, self._ended)
+            child = Child(self._setup, self._spawner, self._tasks, self._freed, self._ended)
             await child.start()
             return child
         finally:

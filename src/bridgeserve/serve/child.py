@@ -16,6 +16,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from bridgeserve.dispatch.pipe import STACK_SIGNAL, Channel, EngineGone, PipePort
@@ -95,16 +96,31 @@ def serve(channel: Channel, runner: WsgiRunner) -> None:
         port.close()
 
 
-def main() -> None:
-    """See above."""
-    stream, side, stack = map(int, sys.argv[1:4])
-    for descriptor in (stream, side, stack):
+def fresh(setup: dict[str, Any]) -> WsgiRunner:
+    """Import the application; what the import has made stays, so that no collection need look at it again."""
+    runner = load(setup)
+    gc.collect()
+    gc.freeze()
+    return runner
+
+
+def work(
+    descriptors: tuple[int, int, int], make: Callable[[dict[str, Any]], WsgiRunner], parent: int, warning: str = ""
+) -> None:
+    """Be a child, with stream, side and stack of `descriptors`, until the engine has no more work.
+
+    :param make: gives the application for what SETUP says.
+    :param parent: whose end is ours; 0: the engine's, as SETUP says.
+    :param warning: goes to the log once we have it.
+    """
+    stream, side, stack = descriptors
+    for descriptor in descriptors:
         os.set_inheritable(descriptor, False)
     channel = Channel(socket.socket(fileno=stream), socket.socket(fileno=side))
     try:
         _, _, payload = channel.receive()
         setup = json.loads(payload)
-        die_with(setup["parent"])
+        die_with(parent or setup["parent"])
         ignore_signals()
         faulthandler.enable()
         faulthandler.register(STACK_SIGNAL, file=stack, all_threads=True)
@@ -112,19 +128,25 @@ def main() -> None:
         logger.addHandler(EngineHandler(channel))
         logger.setLevel(setup["log_level"])
         logger.propagate = False
-        sys.argv[1:] = []
+        if warning:
+            logger.warning("%s", warning)
         try:
-            runner = load(setup)
+            runner = make(setup)
         except StartupError as error:
             trace = "" if error.__cause__ is None else app_trace(error.__cause__)
             channel.send(ipc.FAILED, 0, json.dumps({"reason": str(error), "trace": trace[:TEXT_MAX]}).encode())
             sys.exit(3)
-        gc.collect()
-        gc.freeze()  # what the import has made stays: no collection need look at it again
         channel.send(ipc.READY, 0)
         serve(channel, runner)
     except EngineGone:
         sys.exit(0)
+
+
+def main() -> None:
+    """See above."""
+    stream, side, stack = map(int, sys.argv[1:4])
+    sys.argv[1:] = []
+    work((stream, side, stack), fresh, 0)
 
 
 if __name__ == "__main__":

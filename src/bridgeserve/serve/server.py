@@ -16,10 +16,10 @@ import anyio
 from bridgeserve._version import __version__
 from bridgeserve.dispatch.asgi import AsgiRunner
 from bridgeserve.dispatch.base import Dispatcher
-from bridgeserve.dispatch.child import ChildFailed
 from bridgeserve.dispatch.inline import InlineAsgi, InlineWsgi
 from bridgeserve.dispatch.lifespan import Lifespan, LifespanFailed
 from bridgeserve.dispatch.processes import ProcessPool
+from bridgeserve.dispatch.spawn import ChildFailed
 from bridgeserve.dispatch.threads import ThreadPool
 from bridgeserve.dispatch.wsgi import WsgiRunner
 from bridgeserve.net.engine import Engine, Protocols
