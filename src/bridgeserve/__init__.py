@@ -12,12 +12,16 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+import bridgeserve.serve as _package
 from bridgeserve._version import __version__
 
 if TYPE_CHECKING:
     from bridgeserve.api import Server, run, serve
     from bridgeserve.serve.application import StartupError
     from bridgeserve.sources import ConfigError
+
+# `bridgeserve.serve` is the function; the package of that name is imported first, so that it never takes the place.
+assert globals().pop("serve") is _package
 
 __all__ = ["ConfigError", "Server", "StartupError", "__version__", "run", "serve"]
 
