@@ -47,6 +47,9 @@ class Channel:
         self._frames: deque[tuple[int, int, bytes]] = deque()
         self._lock = threading.Lock()
         self._held = b""
+        # One buffer for all reads: a new one of this size for each would be mapped and unmapped by the system.
+        self._buffer = bytearray(READ)
+        self._view = memoryview(self._buffer)
 
     def send(self, kind: int, call: int, payload: bytes = b"", *, hold: bool = False) -> None:
         """Send a frame, after those that were held; `hold`: keep it until the next one or `flush`."""
@@ -71,28 +74,26 @@ class Channel:
     def receive(self) -> tuple[int, int, bytes]:
         """Wait for the next frame; raises EngineGone."""
         while not self._frames:
-            try:
-                data = self._stream.recv(READ)
-            except ConnectionError:
-                data = b""
-            self._feed(data)
+            self._receive(0)
         return self._frames.popleft()
 
     def poll(self) -> tuple[int, int, bytes] | None:
         """The next frame if one is there."""
         if not self._frames:
             try:
-                self._feed(self._stream.recv(READ, socket.MSG_DONTWAIT))
+                self._receive(socket.MSG_DONTWAIT)
             except BlockingIOError:
                 return None
-            except ConnectionError:
-                self._feed(b"")
         return self._frames.popleft() if self._frames else None
 
-    def _feed(self, data: bytes) -> None:
-        if not data:
+    def _receive(self, flags: int) -> None:
+        try:
+            size = self._stream.recv_into(self._buffer, READ, flags)
+        except ConnectionError as error:
+            raise EngineGone from error
+        if not size:
             raise EngineGone
-        self._frames.extend(self._reader.feed(data))
+        self._frames.extend(self._reader.feed(bytes(self._view[:size])))
 
     def receive_file(self) -> BinaryIO:
         """The file that the engine has sent before the frame that speaks of it."""
