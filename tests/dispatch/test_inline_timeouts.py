@@ -210,6 +210,26 @@ def test_asgi_that_waits_for_a_place_does_not_run() -> None:
     run_virtual(main)
 
 
+def test_asgi_that_was_held_up_before_its_first_step() -> None:
+    """On uvloop timers come before what is ready. A task that is cancelled before it begins tells nobody its end."""
+
+    async def main() -> None:
+        async with inline_asgi(stuck_here, concurrency=1) as mode:
+            loop = asyncio.get_running_loop()
+            assert isinstance(loop, VirtualLoop)
+            exchange = FakeExchange()
+            mode.dispatch(exchange)
+            loop.advance(SECONDS)
+            assert mode._watch is not None
+            mode._watch._look()
+            assert exchange.calls == []
+            await moment(1.0)
+            assert exchange.status == 504
+            assert mode.statistics()["running"] == mode._gate.running == 0
+
+    run_virtual(main)
+
+
 def test_nothing_is_watched_without_a_timeout() -> None:
     async def main() -> None:
         async with InlineAsgi(AsgiRunner(lambda *_: None), Admission()):

@@ -113,6 +113,18 @@ def test_streams_are_cut(start: Start, kind: str, path: str) -> None:
     assert_served(server)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_stalled_reader_is_cut(start: Start, kind: str) -> None:
+    """The app waits for a client that does not read, and learns of the end."""
+    app, *options = KINDS[kind]
+    server = start(app, *options, "--timeout-request", "0.5", app_dir=APPS)
+    with RawClient(server.address) as raw:
+        raw.get("/flood")
+        assert server.err.wait(LATE % ("/flood", "the connection was cut"), WITHIN)
+        assert server.err.wait("app: closed 1", WITHIN)
+        assert_served(server)
+
+
 def test_an_upload_that_is_not_read_gets_504(server: ServerProcess) -> None:
     with RawClient(server.address) as raw:
         raw.send(b"POST /stuck HTTP/1.1\r\nHost: test\r\nContent-Length: 100000\r\n\r\n" + b"u" * 100_000)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import io
 import logging
 from asyncio import _set_running_loop
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Coroutine, Generator
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Any, BinaryIO, Self, cast
 
 from bridgeserve.dispatch.admission import Gatekeeper
 from bridgeserve.dispatch.asgi import AsgiCycle, AsgiRunner
@@ -86,6 +87,10 @@ class InlineAsgi:
     def _expire(self, task: asyncio.Task[None]) -> None:
         """A request has run too long: its client first, since the application may swallow its cancellation."""
         assert self._watch is not None
+        if inspect.getcoroutinestate(cast("Coroutine[Any, Any, None]", task.get_coro())) == inspect.CORO_CREATED:
+            # The loop was held up before the first step. Cancelled now, it would never say that it has ended;
+            # the next look finds it again.
+            return
         exchange, _, _ = self._timed.pop(task)
         cut_off(exchange, self._watch.seconds, task_stack(task), "; its task is cancelled")
         task.cancel()
