@@ -79,7 +79,7 @@ def heads(draw: st.DrawFn) -> bytes:
 def chunked_bodies(draw: st.DrawFn) -> bytes:
     """A body in chunks, with extensions and trailers."""
     parts = []
-    extensions = st.sampled_from([b"", b"", b";a", b";a=b;c", b';q="\\" ;x"'])
+    extensions = st.sampled_from([b"", b"", b";a", b";a=b;c", b" ; a\t= b", b';q="\\" ;x"'])
     for data in draw(st.lists(st.binary(min_size=1, max_size=40), max_size=4)):
         size = draw(st.sampled_from([b"%x", b"%X", b"0%x"])) % len(data)
         parts.append(size + draw(extensions) + b"\r\n" + data + b"\r\n")

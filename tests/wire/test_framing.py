@@ -53,6 +53,8 @@ def test_status_lines(status: int, reason: bytes, line: bytes) -> None:
         (200, b"a\rb"),
         (200, b"a\nb"),
         (200, b"a\x00b"),
+        (200, b"a\x1bb"),
+        (200, b"\x7f"),
     ],
 )
 def test_bad_status_lines(status: Any, reason: bytes) -> None:
@@ -120,10 +122,10 @@ def test_values_are_bytes(name: bytes, value: Any) -> None:
         ResponseHead(200, b"", [(name, value)])
 
 
-@pytest.mark.parametrize("value", [b"a\r\nB: c", b"a\nb", b"a\rb", b"a\0b", b"a\r\n", b"\n\r"])
+@pytest.mark.parametrize("value", [b"a\r\nB: c", b"a\nb", b"a\rb", b"a\0b", b"a\r\n", b"\n\r", b"a\x1b[1m", b"\x7f"])
 @pytest.mark.parametrize("name", [b"X", b"Date", b"Server"])
 def test_no_value_splits_the_response(name: bytes, value: bytes) -> None:
-    with pytest.raises(ResponseError, match="CR, LF or NUL"):
+    with pytest.raises(ResponseError, match="control octet"):
         ResponseHead(200, b"", [(b"A", b"b"), (name, value), (b"C", b"d")])
 
 
@@ -174,3 +176,13 @@ def test_error_response() -> None:
     head = b"HTTP/1.1 404 Not Found\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 9\r\nconnection: close\r\n\r\n"
     assert error_response(404, with_body=True) == head + b"Not Found"
     assert error_response(404, with_body=False) == head
+
+
+def test_a_refusal_has_the_lines_of_the_preamble() -> None:
+    assert error_response(404, with_body=True, lines=b"date: now\r\n").startswith(
+        b"HTTP/1.1 404 Not Found\r\ndate: now\r\ncontent-type: "
+    )
+
+
+def test_405_says_that_no_method_is_allowed() -> None:
+    assert b"\r\nallow:\r\n" in error_response(405, with_body=True)

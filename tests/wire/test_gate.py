@@ -152,7 +152,11 @@ def test_expectations() -> None:
     assert read(b"POST / HTTP/1.1", HOST, b"Expect: 100-Continue", length).expect_continue
     assert not read(b"POST / HTTP/1.0", HOST, b"Expect: 100-continue", length).expect_continue
     assert not read(b"POST / HTTP/1.1", HOST, b"Expect: 100-continue").expect_continue
-    assert status(b"POST / HTTP/1.1", HOST, b"Expect: other", length) == 417
+    assert read(b"POST / HTTP/1.1", HOST, b"Expect: ,100-continue ,\t100-Continue", length).expect_continue
+    assert not read(b"POST / HTTP/1.1", HOST, b"Expect: ,", length).expect_continue
+    assert read(b"POST / HTTP/1.1", HOST, b"Expect: 100-continue", b"Expect:", length).expect_continue
+    for value in (b"other", b"100-continue, other", b"100-continue;a=b", b"100"):
+        assert status(b"POST / HTTP/1.1", HOST, b"Expect: " + value, length) == 417
 
 
 def test_limit_of_the_request_line() -> None:

@@ -103,6 +103,18 @@ def test_a_body_where_none_may_be_is_dropped(method: bytes, status: int, field: 
     assert session.recycle(0.0) is True
 
 
+@pytest.mark.parametrize("length", [None, b"0", b"5"])
+@pytest.mark.parametrize("body", [b"", b"hello"])
+@pytest.mark.parametrize("end", [True, False])
+def test_205_has_a_length_and_no_content(length: bytes | None, body: bytes, end: bool) -> None:
+    session = serving()
+    head = head_of(205, length)
+    found = answer(session, body, head) if end else sent(session, head, b"", body, b"")
+    assert found == head.line + b"content-length: 0\r\n\r\n"
+    assert bool(session.fault) is bool(body)
+    assert session.recycle(0.0) is True
+
+
 # --- responses in pieces -------------------------------------------------------------------------
 
 

@@ -14,10 +14,10 @@ from bridgeserve.wire.fields import TOKEN
 from bridgeserve.wire.gate import ALLOWED
 
 _TOKEN = TOKEN.pattern
-_EXTENSION = (  # RFC 9112 section 7.1.1, without the bad white space that it only tolerates
-    rb"(?:;"
+_EXTENSION = (  # RFC 9112 section 7.1.1; bad white space has to be read too (RFC 9110 section 5.6.3)
+    rb"(?:[\t ]*;[\t ]*"
     + _TOKEN
-    + rb"(?:=(?:"
+    + rb"(?:[\t ]*=[\t ]*(?:"
     + _TOKEN
     + rb'|"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*"))?)*'
 )

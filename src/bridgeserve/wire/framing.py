@@ -37,7 +37,7 @@ _SHARED = frozenset(
     b" server vary x-content-type-options x-frame-options".split()
 )
 _SHARED_MAX = 512  # octets
-_HARMLESS = bytes(octet for octet in range(256) if octet not in b"\r\n\0")
+_VISIBLE = bytes([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])  # RFC 9110 section 5.5, RFC 9112 section 4
 
 
 def _learn(name: bytes) -> bytes | int:
@@ -56,7 +56,7 @@ class ResponseHead:
     :param status: 200 to 999.
     :param reason: the reason phrase, b"" for the standard one.
     :param headers: pairs of bytes.
-    :raises ResponseError: CR, LF or NUL anywhere, a name that is no token, a bad Content-Length, a bad status.
+    :raises ResponseError: a control octet anywhere, a name that is no token, a bad Content-Length, a bad status.
     """
 
     __slots__ = ("block", "close", "content_length", "headers", "line", "preamble", "status")
@@ -144,9 +144,9 @@ class ResponseHead:
             if isinstance(error, ResponseError):
                 raise
             raise ResponseError("response headers must be pairs of bytes") from error
-        # The line ends of ours, and nothing else that could end a line or a string.
-        if block.translate(None, _HARMLESS) != b"\r\n" * (len(parts) // 3):
-            raise ResponseError("CR, LF or NUL in a response header")
+        # The line ends of ours, and no other control octet: it could end a line, or a string.
+        if block.translate(None, _VISIBLE) != b"\r\n" * (len(parts) // 3):
+            raise ResponseError("a control octet in a response header")
         self.block = block
 
     def _special(self, kind: int, value: bytes) -> bool:
@@ -186,17 +186,19 @@ def status_line(status: Any, reason: bytes) -> bytes:
         return line
     if not isinstance(status, int) or not 200 <= status <= 999:
         raise ResponseError(f"bad response status {status!r}")
-    if b"\r" in reason or b"\n" in reason or b"\0" in reason:
-        raise ResponseError("CR, LF or NUL in a reason phrase")
+    if reason.translate(None, _VISIBLE):
+        raise ResponseError("a control octet in a reason phrase")
     return b"HTTP/1.1 %d %s\r\n" % (status, reason)
 
 
 def body_length(status: int, size: int, end: bool, bodyless: bool) -> int | None:
-    """The Content-Length of a response whose application names none (RFC 9110 section 8.6); None: none is sent.
+    """The Content-Length that the application does not name, or not rightly (RFC 9110 section 8.6); None: none is sent.
 
     :param size: octets of the body so far; `end`: these are all.
     :param bodyless: nothing of them is sent, for the request is a HEAD or the status has no body.
     """
+    if status == 205:
+        return 0  # framed like any other response, but never with content (RFC 9110 section 15.3.6)
     if status == 204 or not end or (bodyless and (not size or status == 304)):
         return None
     return size
@@ -238,8 +240,13 @@ class Preamble:
         self.due = now + 1.0 - (wall - int(wall))
 
 
-def error_response(status: int, with_body: bool) -> bytes:
-    """A whole answer of our own with Connection: close; it says no more than the status does."""
+def error_response(status: int, with_body: bool, lines: bytes = b"") -> bytes:
+    """A whole answer of our own with Connection: close; it says no more than the status does.
+
+    :param lines: of the preamble; RFC 9110 section 6.6.1 wants a Date in every 4xx.
+    """
     text = HTTPStatus(status).phrase.encode()
+    if status == 405:
+        lines += b"allow:\r\n"  # RFC 9110 section 15.5.6 wants the field; no method is good for what was asked
     head = b"content-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\nconnection: close\r\n" % len(text)
-    return STATUS_LINES[status] + head + b"\r\n" + (text if with_body else b"")
+    return STATUS_LINES[status] + lines + head + b"\r\n" + (text if with_body else b"")

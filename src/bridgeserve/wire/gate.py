@@ -171,9 +171,7 @@ def _semantics(request: Request, limits: Limits) -> None:
                 raise WireError(400, "repeated Transfer-Encoding")
             coding = value
         elif kind == EXPECT:
-            if value.lower() != b"100-continue":
-                raise WireError(417, "unknown expectation")
-            request.expect_continue = request.version == "1.1"
+            request.expect_continue |= _waits(value) and request.version == "1.1"
         else:
             request.upgrade = request.version == "1.1"
     if host is None and request.version == "1.1":
@@ -190,13 +188,24 @@ def _semantics(request: Request, limits: Limits) -> None:
         request.expect_continue = False  # nothing to wait for
 
 
+def _waits(expectations: bytes) -> bool:
+    """RFC 9110 section 10.1.1: a list, in which empty elements count for nothing (section 5.6.1.2)."""
+    members = {member.strip(b" \t").lower() for member in expectations.split(b",")} - {b""}
+    if members - {b"100-continue"}:
+        raise WireError(417, "unknown expectation")
+    return bool(members)
+
+
 def _coding(request: Request, coding: bytes, length: bytes | None) -> None:
-    """RFC 9112 section 6.1: chunked alone, never beside a length, never in HTTP/1.0."""
+    """RFC 9112 sections 6.1 and 6.3: chunked alone, never beside a length, never in HTTP/1.0."""
     if length is not None:
         raise WireError(400, "Content-Length beside Transfer-Encoding")
     if request.version == "1.0":
         raise WireError(400, "Transfer-Encoding in HTTP/1.0")
     if coding.lower() != b"chunked":
+        *others, last = (part.strip(b" \t").lower() for part in coding.split(b","))
+        if last != b"chunked" or b"chunked" in others or b"" in others:
+            raise WireError(400, "the body ends nowhere: chunked is not the last Transfer-Encoding, and once")
         raise WireError(501, "unknown Transfer-Encoding")
     request.chunked = True
     request.complete = False

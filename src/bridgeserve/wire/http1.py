@@ -272,7 +272,7 @@ class Http1Session:
         payload = b""
         if self.state.can_reply:
             head = self.request is not None and self.request.method == b"HEAD" and self._body is not None
-            payload = framing.error_response(status, with_body=not head)
+            payload = framing.error_response(status, with_body=not head, lines=self._preamble.lines[3])
             self.state = self.state.on[cycle.RESPONSE_COMPLETE]
         self.pending = b""
         self._pos = 0
@@ -293,7 +293,7 @@ class Http1Session:
         )
         self._bodyless = bodyless = request.method == b"HEAD" or head.status in framing.BODYLESS
         length = head.content_length
-        if length is None or head.status == 204:
+        if length is None or 204 <= head.status <= 205:
             length = framing.body_length(head.status, len(body), end, bodyless)
         self._chunked = False
         if length is not None:
