@@ -6,9 +6,11 @@ import itertools
 
 import pytest
 
+from bridgeserve.settings import Limits
 from bridgeserve.wire import ipc
 from bridgeserve.wire.errors import CycleError, ResponseError
 from bridgeserve.wire.framing import ResponseHead, informational
+from bridgeserve.wire.gate import head_limit
 from bridgeserve.wire.ipc import FrameReader, IpcError, RequestFrame
 
 LINE = b"HTTP/1.1 200 OK\r\n"
@@ -67,9 +69,6 @@ def test_one_that_is_larger_is_refused_by_its_header() -> None:
 
 
 def test_the_largest_head_that_options_allow_fits_into_a_frame() -> None:
-    from bridgeserve.settings import Limits
-    from bridgeserve.wire.gate import head_limit
-
     largest = head_limit(Limits(request_line=1 << 20, field_size=1 << 20))
     assert largest + ipc.PIECE + 3 * 65535 + 64 <= ipc.FRAME_MAX
 
@@ -203,7 +202,15 @@ def test_a_copy_with_a_length() -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("status", 199), ("status", 1000), ("status", 404), ("preamble", 4), ("content_length", -2), ("line", b"")],
+    [
+        ("status", 199),
+        ("status", 1000),
+        ("status", 404),
+        ("preamble", 4),
+        ("content_length", -2),
+        ("content_length", 10**18),
+        ("line", b""),
+    ],
 )
 def test_numbers_that_do_not_fit(name: str, value: int) -> None:
     head = ResponseHead(200, b"OK", [])

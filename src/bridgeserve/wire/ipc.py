@@ -32,6 +32,8 @@ WINDOW = 262144  # octets of a response body that a child may have under way
 PIECE = 65536  # octets of a body in one frame, and of a request body that travels with its head
 FRAME_MAX = 1 << 24  # payload of the largest frame that is legal: more than the largest head that the options allow
 
+LENGTH_END = 10**18  # Content-Length has 18 digits at most
+
 # Where the body of a request is.
 INLINE, ASKED, DESCRIPTOR = range(3)
 
@@ -170,7 +172,7 @@ def unpack_head(payload: bytes) -> tuple[ResponseHead, bool, bytes]:
     pos += line_size
     block = payload[pos : pos + block_size]
     pos += block_size
-    if pos > len(payload) or preamble > 3 or length < -1:
+    if pos > len(payload) or preamble > 3 or not -1 <= length < LENGTH_END:
         raise IpcError("a response head that does not fit its frame")
     try:
         head = ResponseHead.compiled(status, line, block)
