@@ -95,7 +95,7 @@ class Call:
             self._sending = True
             self._tasks.spawn(self._send_file(self._files(), *ipc.unpack_file(payload)))
         elif kind == ipc.INFORM:
-            self._inform(payload)
+            exchange.inform(ipc.read_interim(payload))
         elif kind == ipc.WANT:
             if self._reading:
                 raise ipc.IpcError("a second wish for the body")
@@ -110,11 +110,6 @@ class Call:
         drop_spool(self.exchange)
         if not self._sending:
             self.exchange.abort()  # only where the response is not complete
-
-    def _inform(self, payload: bytes) -> None:
-        if not payload.startswith(b"HTTP/1.1 1") or payload.find(b"\r\n\r\n") != len(payload) - 4:
-            raise ipc.IpcError("an interim response that is none")
-        self.exchange.inform(payload)
 
     # --- the response body ---------------------------------------------------------------------
 

@@ -209,9 +209,9 @@ class Child(asyncio.Protocol):
         if kind == ipc.READY:
             self._up.set_result(None)
         else:
-            told = json.loads(payload)
+            told = ipc.read_record(payload, reason=str, trace=str)
             self.cause = "start"
-            self._up.set_exception(ChildFailed(str(told["reason"]), str(told["trace"])))
+            self._up.set_exception(ChildFailed(told["reason"], told["trace"]))
 
     # --- the end -------------------------------------------------------------------------------
 
@@ -256,13 +256,15 @@ class Child(asyncio.Protocol):
 
 
 def relay_record(payload: bytes) -> None:
-    """A record of one of our loggers in the child, handed to the same logger here."""
-    told = json.loads(payload)
-    logger = logging.getLogger(str(told["logger"]))
-    level = int(told["level"])
+    """A record of one of our loggers in the child, handed to the same logger here; raises IpcError."""
+    told = ipc.read_record(payload, logger=str, level=int, message=str, trace=str)
+    name, level = told["logger"], told["level"]
+    if name.partition(".")[0] != "bridgeserve":
+        raise ipc.IpcError("a record of a logger that is not ours")
+    logger = logging.getLogger(name)
     if logger.isEnabledFor(level):
-        record = logger.makeRecord(logger.name, level, __file__, 0, "%s", (str(told["message"]),), None)
-        record.stack_info = str(told["trace"]) or None
+        record = logger.makeRecord(name, level, __file__, 0, "%s", (told["message"],), None)
+        record.stack_info = told["trace"] or None
         logger.handle(record)
 
 

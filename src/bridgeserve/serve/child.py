@@ -39,13 +39,13 @@ class EngineHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         trace = self._plain.formatException(record.exc_info) if record.exc_info and record.exc_info[0] else ""
-        told = {
-            "logger": record.name,
-            "level": record.levelno,
-            "message": record.getMessage()[:TEXT_MAX],
-            "trace": trace[:TEXT_MAX],
-        }
-        self._channel.send(ipc.LOG, 0, json.dumps(told).encode())
+        payload = ipc.pack_record(
+            logger=record.name,
+            level=record.levelno,
+            message=record.getMessage()[:TEXT_MAX],
+            trace=trace[:TEXT_MAX],
+        )
+        self._channel.send(ipc.LOG, 0, payload)
 
 
 def die_with(parent: int) -> None:
@@ -134,7 +134,7 @@ def work(
             runner = make(setup)
         except StartupError as error:
             trace = "" if error.__cause__ is None else app_trace(error.__cause__)
-            channel.send(ipc.FAILED, 0, json.dumps({"reason": str(error), "trace": trace[:TEXT_MAX]}).encode())
+            channel.send(ipc.FAILED, 0, ipc.pack_record(reason=str(error)[:TEXT_MAX], trace=trace[:TEXT_MAX]))
             sys.exit(3)
         channel.send(ipc.READY, 0)
         serve(channel, runner)

@@ -8,6 +8,7 @@ taken out of the block because the session, which knows the request, decides it
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from email.utils import formatdate
 from http import HTTPStatus
@@ -38,6 +39,14 @@ _SHARED = frozenset(
 )
 _SHARED_MAX = 512  # octets
 _VISIBLE = bytes([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])  # RFC 9110 section 5.5, RFC 9112 section 4
+# The lines as `ResponseHead` makes them (RFC 9112 sections 4 and 5), without the fields that are the session's.
+_FINAL_LINE = re.compile(rb"HTTP/1\.1 ([2-9][0-9]{2}) [^\r\n\0]*\r\n")
+_FIELD = (
+    rb"(?!(?i:content-length|transfer-encoding|connection|keep-alive):)"
+    rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++: [^\r\n\0]*+\r\n"
+)
+_FIELDS = re.compile(rb"(?:%b)*+" % _FIELD)
+_INTERIM = re.compile(rb"HTTP/1\.1 1(?!01)[0-9]{2} [^\r\n\0]*\r\n(?:%b)*+\r\n" % _FIELD)
 
 
 def _learn(name: bytes) -> bytes | int:
@@ -89,14 +98,14 @@ class ResponseHead:
     def compiled(cls, status: int, line: bytes, block: bytes) -> ResponseHead:
         """A head from lines that another process has made of an application's words; they are checked again.
 
-        :raises ResponseError: line ends that are none, or NUL.
+        :raises ResponseError: what `ResponseHead` would not have made.
         """
-        ends = block.count(b"\r\n")
-        rest = (line + block).translate(None, _HARMLESS)
-        if rest != b"\r\n" * (ends + 1) or not line.endswith(b"\r\n") or not line.startswith(b"HTTP/1.1 %d" % status):
-            raise ResponseError("CR, LF or NUL in a response head")
-        if (ends and not block.endswith(b"\r\n")) or b"\r\n\r\n" in block or block.startswith(b"\r\n"):
-            raise ResponseError("a line of a response head that is no field")
+        if FINAL_LINES.get(status) != line:
+            found = _FINAL_LINE.fullmatch(line)
+            if found is None or int(found[1]) != status:
+                raise ResponseError("a status line that is none")
+        if not _FIELDS.fullmatch(block):
+            raise ResponseError("a line of a response head that is no field, or concerns the framing")
         head = object.__new__(CompiledHead)
         head.status = status
         head.line = line
@@ -114,7 +123,7 @@ class ResponseHead:
     def with_length(self, length: int) -> ResponseHead:
         """A copy with this Content-Length."""
         copy = object.__new__(ResponseHead)
-        for name in self.__slots__:
+        for name in ResponseHead.__slots__:
             setattr(copy, name, getattr(self, name))
         copy.content_length = length
         copy.headers = [*self.headers, (b"content-length", b"%d" % length)]
@@ -211,6 +220,11 @@ def informational(status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     head = ResponseHead(200, b"", headers)
     phrase = HTTPStatus(status).phrase.encode()
     return b"HTTP/1.1 %d %s\r\n%s\r\n" % (status, phrase, head.block)
+
+
+def is_informational(payload: bytes) -> bool:
+    """True for what `informational` could have made."""
+    return _INTERIM.fullmatch(payload) is not None
 
 
 class Preamble:

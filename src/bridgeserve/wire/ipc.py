@@ -14,10 +14,12 @@ a call: it is free again. A file goes beside the stream, as a descriptor.
 
 from __future__ import annotations
 
+import json
 import struct
+from typing import Any
 
 from bridgeserve.wire.errors import CycleError, ResponseError
-from bridgeserve.wire.framing import ResponseHead
+from bridgeserve.wire.framing import ResponseHead, is_informational
 
 HEADER = struct.Struct("!BII")
 
@@ -28,14 +30,16 @@ FROM_ENGINE = frozenset(range(SETUP, GONE + 1))
 
 WINDOW = 262144  # octets of a response body that a child may have under way
 PIECE = 65536  # octets of a body in one frame, and of a request body that travels with its head
-FRAME_MAX = 1 << 20  # payload of the largest frame that is legal
+FRAME_MAX = 1 << 24  # payload of the largest frame that is legal: more than the largest head that the options allow
+
+LENGTH_END = 10**18  # Content-Length has 18 digits at most
 
 # Where the body of a request is.
 INLINE, ASKED, DESCRIPTOR = range(3)
 
 _REQUEST = struct.Struct("!BqIHHH")  # body, its length (-1: not known), head, client, server, scheme
 _HEAD = struct.Struct("!BHqBBI")  # end, status, content length (-1: none), close, preamble, status line
-_FILE = struct.Struct("!QQ")
+_FILE = struct.Struct("!qq")
 _NUMBER = struct.Struct("!I")
 
 
@@ -69,6 +73,11 @@ class FrameReader:
     def __init__(self, kinds: frozenset[int]) -> None:
         self._kinds = kinds
         self._pending = b""
+
+    @property
+    def pending(self) -> int:
+        """Octets of a frame that is not complete."""
+        return len(self._pending)
 
     def feed(self, data: bytes) -> list[tuple[int, int, bytes]]:
         """The frames (kind, call, payload) that are complete now.
@@ -163,7 +172,7 @@ def unpack_head(payload: bytes) -> tuple[ResponseHead, bool, bytes]:
     pos += line_size
     block = payload[pos : pos + block_size]
     pos += block_size
-    if pos > len(payload) or preamble > 3 or not 200 <= status <= 999:
+    if pos > len(payload) or preamble > 3 or not -1 <= length < LENGTH_END:
         raise IpcError("a response head that does not fit its frame")
     try:
         head = ResponseHead.compiled(status, line, block)
@@ -183,7 +192,35 @@ def pack_file(offset: int, count: int) -> bytes:
 def unpack_file(payload: bytes) -> tuple[int, int]:
     """(offset, count); raises IpcError."""
     offset, count = _unpack(_FILE, payload, whole=True)
+    if offset < 0 or count < 0 or offset + count >= 1 << 63:
+        raise IpcError("a place in a file that does not exist")
     return offset, count
+
+
+def read_interim(payload: bytes) -> bytes:
+    """The payload of INFORM: a whole interim response; raises IpcError."""
+    if not is_informational(payload):
+        raise IpcError("an interim response that is none")
+    return payload
+
+
+# --- records -------------------------------------------------------------------------------------
+
+
+def pack_record(**values: str | int) -> bytes:
+    """The payload of FAILED and LOG."""
+    return json.dumps(values).encode()
+
+
+def read_record(payload: bytes, **kinds: type) -> dict[str, Any]:
+    """The values by name, each of its kind; raises IpcError."""
+    try:
+        told = json.loads(payload)
+    except (ValueError, RecursionError):
+        told = None
+    if not isinstance(told, dict) or not all(isinstance(told.get(name), kind) for name, kind in kinds.items()):
+        raise IpcError("a record that is none")
+    return told
 
 
 # --- the order of frames -------------------------------------------------------------------------
