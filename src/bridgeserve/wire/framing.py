@@ -40,13 +40,13 @@ _SHARED = frozenset(
 _SHARED_MAX = 512  # octets
 _VISIBLE = bytes([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])  # RFC 9110 section 5.5, RFC 9112 section 4
 # The lines as `ResponseHead` makes them (RFC 9112 sections 4 and 5), without the fields that are the session's.
-_FINAL_LINE = re.compile(rb"HTTP/1\.1 ([2-9][0-9]{2}) [^\r\n\0]*\r\n")
+_FINAL_LINE = re.compile(rb"HTTP/1\.1 ([2-9][0-9]{2}) [\t -~\x80-\xff]*\r\n")
 _FIELD = (
     rb"(?!(?i:content-length|transfer-encoding|connection|keep-alive):)"
-    rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++: [^\r\n\0]*+\r\n"
+    rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++: [\t -~\x80-\xff]*+\r\n"
 )
 _FIELDS = re.compile(rb"(?:%b)*+" % _FIELD)
-_INTERIM = re.compile(rb"HTTP/1\.1 1(?!01)[0-9]{2} [^\r\n\0]*\r\n(?:%b)*+\r\n" % _FIELD)
+_INTERIM = re.compile(rb"HTTP/1\.1 1(?!01)[0-9]{2} [\t -~\x80-\xff]*\r\n(?:%b)*+\r\n" % _FIELD)
 
 
 def _learn(name: bytes) -> bytes | int:
