@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable
 
@@ -67,7 +68,7 @@ def judge(found: Found) -> None:
 def cut(data: bytes, places: list[int]) -> list[bytes]:
     """The pieces between these places."""
     ends = [0, *sorted(place % (len(data) + 1) for place in places), len(data)]
-    return [data[i:j] for i, j in zip(ends, ends[1:], strict=False)]
+    return [data[i:j] for i, j in itertools.pairwise(ends)]
 
 
 frames = st.tuples(st.sampled_from(sorted(BOTH)), st.integers(0, 0xFFFFFFFF), st.binary(max_size=60))
