@@ -80,6 +80,9 @@ class Call:
             if end:
                 self.state = ipc.step(self.state, ipc.END)
             exchange.respond(head, body, end)
+            if body and not end:
+                self._under_way += len(body)
+                self._flow(len(body))
         elif kind == ipc.DATA:
             self._under_way += len(payload)
             if self._under_way > ipc.WINDOW or self._sending:
@@ -92,8 +95,12 @@ class Call:
             else:
                 exchange.finish()
         elif kind == ipc.FILE:
+            if self._sending:
+                raise ipc.IpcError("a second file beside the first")
+            offset, count = ipc.unpack_file(payload)  # first: a descriptor that was taken has to be closed
+            descriptor = self._files()
             self._sending = True
-            self._tasks.spawn(self._send_file(self._files(), *ipc.unpack_file(payload)))
+            self._tasks.spawn(self._send_file(descriptor, offset, count))
         elif kind == ipc.INFORM:
             exchange.inform(ipc.read_interim(payload))
         elif kind == ipc.WANT:
@@ -130,12 +137,11 @@ class Call:
     async def _send_file(self, descriptor: int, offset: int, count: int) -> None:
         """Send a file that the child has handed over; the child may be busy with another request meanwhile."""
         exchange = self.exchange
+        whole = False
         try:
             if not await exchange.send_file(descriptor, offset, count):
                 await self._read_file(descriptor, offset, count)
-            self._sending = False
-            if self._closing:
-                exchange.finish()
+            whole = True
         except ClientDisconnected:
             _log.debug("the client left while a file was sent")
         except OSError as error:
@@ -143,7 +149,9 @@ class Call:
         finally:
             self._sending = False
             os.close(descriptor)
-            if self.state in ("over", "free"):
+            if whole and self._closing:
+                exchange.finish()
+            elif not whole or self.state in ("over", "free"):
                 exchange.abort()  # only where the response is not complete
 
     async def _read_file(self, descriptor: int, offset: int, count: int) -> None:
