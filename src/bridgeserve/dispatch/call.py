@@ -36,6 +36,7 @@ class Call:
         "_sending",
         "_tasks",
         "_under_way",
+        "_withdraw",
         "began",
         "exchange",
         "number",
@@ -63,9 +64,23 @@ class Call:
         """True when the client has seen some of the response."""
         return self.exchange.responded
 
+    def wait(self, withdraw: Callable[[Call], bool]) -> None:
+        """It waits behind another one until `begin`; `withdraw` gives it back unless it has begun after all."""
+        self.state = "waiting"
+        self._withdraw = withdraw
+
+    def begin(self, now: float) -> None:
+        """The one in front of it has ended."""
+        self.began = now
+        self.state = "asked"
+
     def leave(self, exchange: Exchange) -> None:
         """The client has sent its last octet, or is gone."""
-        if self.state != "free":
+        if self.state == "waiting" and self._withdraw(self):
+            exchange.on_disconnect = None
+            drop_spool(exchange)
+            exchange.abort()
+        elif self.state != "free":
             self._say(ipc.GONE, self.number, b"\1" if exchange.lost else b"\0")
 
     def take(self, kind: int, payload: bytes) -> None:

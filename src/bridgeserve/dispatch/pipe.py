@@ -24,6 +24,7 @@ from bridgeserve.wire.framing import BODYLESS, ResponseHead, informational
 from bridgeserve.wire.gate import read_head
 
 READ = 262144
+LOOK = 64  # requests after which a child looks at what the engine has said too late
 STACK_SIGNAL = signal.SIGUSR2  # to a child: write the stacks of your threads
 # The engine has held a head to its limits before it sends it on.
 NO_LIMITS = Limits(request_line=1 << 30, fields=1 << 30, field_size=1 << 30)
@@ -38,9 +39,11 @@ class Channel:
 
     :param stream: a connected stream socket, blocking.
     :param side: a connected datagram socket beside it, for descriptors.
+    :param lane: where requests wait (`dispatch.lane`), blocking.
     """
 
-    def __init__(self, stream: socket.socket, side: socket.socket) -> None:
+    def __init__(self, stream: socket.socket, side: socket.socket, lane: socket.socket | None = None) -> None:
+        self._lane = lane
         self._stream = stream
         self._side = side
         self._reader = ipc.FrameReader(ipc.FROM_ENGINE)
@@ -70,6 +73,19 @@ class Channel:
                 self._stream.sendall(held)
             except OSError as error:
                 raise EngineGone from error
+
+    def next_request(self) -> tuple[int, bytes]:
+        """Wait for a request: its number and its payload; raises EngineGone at the end of the lane."""
+        assert self._lane is not None
+        size = self._lane.recv_into(self._buffer)
+        if not size:
+            raise EngineGone
+        _, number, _ = ipc.HEADER.unpack_from(self._buffer)
+        payload = bytes(self._view[ipc.HEADER.size : size])
+        if number % LOOK == 0:
+            while self.poll() is not None:
+                pass  # said for requests that had ended by then: it may not fill the stream
+        return number, payload
 
     def receive(self) -> tuple[int, int, bytes]:
         """Wait for the next frame; raises EngineGone."""

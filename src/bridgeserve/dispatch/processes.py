@@ -1,8 +1,9 @@
 """Processes mode: WSGI in child processes, the loop in front of them.
 
-The engine owns every connection and one queue. A request goes to a child that is free, never behind another one, so a
-child may crash, hang or be replaced and only the request in its hands knows. What a child is, says `dispatch.child`;
-here is who works, who waits, and when a child is replaced.
+The engine owns every connection and one queue. A request goes to a child that is free. Behind the request of another
+one it waits only while that child is quick (QUICK), and is taken back unbegun when the child dies or takes long
+(PATIENCE): so a child may crash, hang or be replaced and only the request in its hands knows. What a child is, says
+`dispatch.child`; here is who works, who waits, and when a child is replaced.
 
     missing       size - (ready + starting): started at once, after a failed start with a growing pause
     due           has served its requests, its time or its memory: one at a time gets a successor, and leaves when
@@ -25,7 +26,7 @@ from typing import Any, Self
 
 from bridgeserve.dispatch.base import Exchange
 from bridgeserve.dispatch.call import Call
-from bridgeserve.dispatch.child import Child
+from bridgeserve.dispatch.child import PACE_AT_FIRST, Child
 from bridgeserve.dispatch.inline import spool
 from bridgeserve.dispatch.spawn import ChildFailed, Fresh, Spawner, Template
 from bridgeserve.dispatch.tasks import Tasks
@@ -37,6 +38,9 @@ from bridgeserve.wire import ipc
 _log = logging.getLogger("bridgeserve")
 LOOK = 1.0  # seconds between two looks at age and memory
 PAUSE_MAX = 30.0  # seconds between two attempts to start a child
+EARLY = 8  # requests that a quick child may have, the one in its hands among them
+QUICK = 0.002  # seconds a request: below it a child is quick
+PATIENCE = 0.01  # seconds that a request in a lane waits behind one that turned out to be slow
 FAILURES_MAX = 8  # attempts in a row that fail while no child is left: it is a crash loop
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -83,6 +87,7 @@ class ProcessPool:
         self._quiet = asyncio.Event()  # set while no child is busy
         self._quiet.set()
         self._timer: asyncio.TimerHandle | None = None
+        self._review_handle: asyncio.TimerHandle | None = None
         self._expiring: set[Call] = set()
         seconds = admission.run_timeout
         self._watch = None if seconds is None else Watch(seconds, self._running, self._expire)
@@ -114,8 +119,9 @@ class ProcessPool:
         self._room.close()
         if self._watch is not None:
             self._watch.close()
-        if self._timer is not None:
-            self._timer.cancel()
+        for handle in (self._timer, self._review_handle):
+            if handle is not None:
+                handle.cancel()
         for child in list(self._ready):
             if child.call is None:
                 child.retire("stop")
@@ -154,39 +160,97 @@ class ProcessPool:
     def _admit(self, exchange: Exchange) -> None:
         if self._free and self._busy < self._most:
             self._give(self._free.pop(), exchange)
+        elif not self._room and self._give_early(exchange):
+            pass
         elif len(self._room) >= self._limit:
             self._room.refuse(exchange)
         else:
             self._room.enter(exchange)
 
+    def _give_early(self, exchange: Exchange) -> bool:
+        """Let it wait in the lane of the busy child that has the fewest, if that is quick; False: there is none."""
+        best, fewest = None, EARLY
+        for child in self._ready:
+            if 0 < len(child.calls) < fewest and self._is_quick(child):
+                best, fewest = child, len(child.calls)
+        return best is not None and self._run_early(best, exchange)
+
+    def _is_quick(self, child: Child) -> bool:
+        return child.pace < QUICK and child not in self._due
+
+    def _run_early(self, child: Child, exchange: Exchange) -> bool:
+        if exchange.spool is not None or not exchange.request.complete or not child.run(exchange, self._loop.time()):
+            return False
+        if self._review_handle is None:
+            self._review_handle = self._loop.call_later(PATIENCE, self._review)
+        return True
+
+    def _review(self) -> None:
+        """Whoever waits behind a request that turned out to be slow is taken back."""
+        self._review_handle = None
+        now = self._loop.time()
+        early = False
+        for child in list(self._ready):
+            if len(child.calls) < 2:
+                continue
+            if now - child.calls[0].began >= PATIENCE:
+                child.pace = PACE_AT_FIRST  # it has to prove itself anew
+                self.returned(child.take_back())
+            else:
+                early = True
+        if early and self._review_handle is None:
+            self._review_handle = self._loop.call_later(PATIENCE, self._review)
+
+    def returned(self, calls: list[Call]) -> None:
+        """Requests that no child has begun: they are the first in the queue, or go to a child that is free."""
+        for call in reversed(calls):
+            if self._stopping.is_set():
+                self._room.refuse(call.exchange)
+            else:
+                self._room.come_back(call.exchange)
+        while self._free and self._busy < self._most and (exchange := self._room.take()) is not None:
+            self._give(self._free.pop(), exchange)
+
     def _give(self, child: Child, exchange: Exchange) -> None:
         self._quiet.clear()
-        child.run(exchange, self._loop.time())
+        if not child.run(exchange, self._loop.time()):
+            raise RuntimeError("an empty lane has room for every request that is legal")
 
     @property
     def _busy(self) -> int:
         return len(self._ready) - len(self._free)
 
-    def _freed(self, child: Child) -> None:
-        """A child has no request (any more)."""
+    def freed(self, child: Child) -> None:
+        """A request of a child has ended: the next one is in its lane already, or is given to it."""
         if child in self._leaving:
-            child.retire(self._due[child])
+            if not child.calls:
+                child.retire(self._due[child])
             return
         if child.served >= self._ready[child]:
             self._renew(child, "max_requests")
-        self._free.append(child)
-        if self._busy < self._most and (exchange := self._room.take()) is not None:
-            self._free.pop()
-            self._give(child, exchange)
-        elif not self._busy:
-            self._quiet.set()
+        if not child.calls:
+            if self._busy - 1 < self._most and (exchange := self._room.take()) is not None:
+                self._give(child, exchange)
+            else:
+                self._free.append(child)
+                if not self._busy:
+                    self._quiet.set()
+                return
+        while self._room and len(child.calls) < EARLY and self._is_quick(child):
+            exchange = next(iter(self._room.requests))
+            if exchange.spool is not None or not exchange.request.complete:
+                return
+            self._room.take()
+            if not self._run_early(child, exchange):
+                self._room.come_back(exchange)
+                return
 
     # --- children ------------------------------------------------------------------------------
 
     async def _make(self) -> Child:
         self._starting += 1
         try:
-            child = Child(self._setup, self._spawner, self._tasks, self._freed, self._ended)
+            child = Child(self._setup, self._spawner, self._tasks, self)
             await child.start()
             return child
         finally:
@@ -203,11 +267,13 @@ class ProcessPool:
                 if old in self._free:
                     self._free.remove(old)
                     old.retire(cause)
+                else:
+                    self.returned(old.take_back())
                 break
-        self._freed(child)
+        self.freed(child)
         self._fill()
 
-    def _ended(self, child: Child) -> None:
+    def ended(self, child: Child) -> None:
         """The process of a child has ended."""
         child.lose_call(502)
         if self._ready.pop(child, None) is None:

@@ -63,7 +63,7 @@ class Spawner(Protocol):
 
     async def __aexit__(self, *reason: object) -> None: ...
 
-    async def spawn(self, given: tuple[int, int, int]) -> Process:
+    async def spawn(self, given: tuple[int, ...]) -> Process:
         """A process that has the descriptors; raises ChildFailed, OSError."""
 
 
@@ -75,7 +75,7 @@ class Fresh:
 
     async def __aexit__(self, *reason: object) -> None: ...
 
-    async def spawn(self, given: tuple[int, int, int]) -> Process:
+    async def spawn(self, given: tuple[int, ...]) -> Process:
         """Start an interpreter."""
         return await _interpreter(CHILD, given)
 
@@ -185,7 +185,7 @@ class Template:
         for pipe in self._pipes:
             pipe.close()
 
-    async def spawn(self, given: tuple[int, int, int]) -> Process:
+    async def spawn(self, given: tuple[int, ...]) -> Process:
         """Let it fork."""
         loop = asyncio.get_running_loop()
         readers, ends = [], []

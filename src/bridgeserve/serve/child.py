@@ -1,4 +1,4 @@
-"""A child process of the pool: `python -m bridgeserve.serve.child STREAM SIDE STACK`, started by the engine only.
+"""A child process of the pool: `python -m bridgeserve.serve.child LANE STREAM SIDE STACK`, started by the engine only.
 
 It imports the application by name, says READY, and serves one request after the other on its main thread until the
 stream ends. It dies with its engine, however that ends: at the end of the stream when it is free, and on Linux by a
@@ -80,11 +80,9 @@ def load(setup: dict[str, Any]) -> WsgiRunner:
 
 
 def serve(channel: Channel, runner: WsgiRunner) -> None:
-    """Serve until the engine has no more work."""
+    """Serve until the end of the lane."""
     while True:
-        kind, number, payload = channel.receive()
-        if kind != ipc.REQUEST:
-            continue  # said for a request that was over by then
+        number, payload = channel.next_request()
         port = PipePort(channel, number, ipc.RequestFrame.unpack(payload))
         try:
             runner.run(port)
@@ -105,18 +103,18 @@ def fresh(setup: dict[str, Any]) -> WsgiRunner:
 
 
 def work(
-    descriptors: tuple[int, int, int], make: Callable[[dict[str, Any]], WsgiRunner], parent: int, warning: str = ""
+    descriptors: tuple[int, ...], make: Callable[[dict[str, Any]], WsgiRunner], parent: int, warning: str = ""
 ) -> None:
-    """Be a child, with stream, side and stack of `descriptors`, until the engine has no more work.
+    """Be a child, with lane, stream, side and stack of `descriptors`, until the engine has no more work.
 
     :param make: gives the application for what SETUP says.
     :param parent: whose end is ours; 0: the engine's, as SETUP says.
     :param warning: goes to the log once we have it.
     """
-    stream, side, stack = descriptors
+    lane, stream, side, stack = descriptors
     for descriptor in descriptors:
         os.set_inheritable(descriptor, False)
-    channel = Channel(socket.socket(fileno=stream), socket.socket(fileno=side))
+    channel = Channel(socket.socket(fileno=stream), socket.socket(fileno=side), socket.socket(fileno=lane))
     try:
         _, _, payload = channel.receive()
         setup = json.loads(payload)
@@ -144,9 +142,9 @@ def work(
 
 def main() -> None:
     """See above."""
-    stream, side, stack = map(int, sys.argv[1:4])
+    descriptors = tuple(map(int, sys.argv[1:5]))
     sys.argv[1:] = []
-    work((stream, side, stack), fresh, 0)
+    work(descriptors, fresh, 0)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """The template process of --preload: `python -m bridgeserve.serve.template CONTROL`, started by the engine only.
 
 It imports the application once, and forks a child from itself for each message that brings the descriptors of one:
-stream, side, stack, stdout and stderr. Children share its memory until they write to it. It says `{"pid": …}` for each,
-and `{"ended": pid, "code": …}` when one has ended.
+lane, stream, side, stack, stdout and stderr. Children share its memory until they write to it. It says `{"pid": …}` for
+each, and `{"ended": pid, "code": …}` when one has ended.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def reap() -> list[dict[str, int]]:
 
 def become_child(runner: WsgiRunner, descriptors: list[int], warning: str) -> None:
     """(child) Work as if started afresh; does not return."""
-    stream, side, stack, out, error = descriptors
+    *given, out, error = descriptors
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     code = 1
@@ -48,7 +48,7 @@ def become_child(runner: WsgiRunner, descriptors: list[int], warning: str) -> No
         os.dup2(error, 2)
         os.close(out)
         os.close(error)
-        work((stream, side, stack), lambda setup: runner, os.getppid(), warning)
+        work(tuple(given), lambda setup: runner, os.getppid(), warning)
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 0
@@ -89,7 +89,7 @@ def serve(control: socket.socket, runner: WsgiRunner) -> None:
                 control.send(json.dumps(told).encode())
             if control not in ready:
                 continue
-            data, descriptors, _, _ = socket.recv_fds(control, MESSAGE_MAX, 5)
+            data, descriptors, _, _ = socket.recv_fds(control, MESSAGE_MAX, 6)
             if not data:
                 return
             pid = os.fork()
