@@ -38,7 +38,7 @@ from bridgeserve.wire import ipc
 _log = logging.getLogger("bridgeserve")
 LOOK = 1.0  # seconds between two looks at age and memory
 PAUSE_MAX = 30.0  # seconds between two attempts to start a child
-EARLY = 8  # requests that a quick child may have, the one in its hands among them
+EARLY = 32  # requests that a quick child may have, the one in its hands among them
 QUICK = 0.002  # seconds a request: below it a child is quick
 PATIENCE = 0.01  # seconds that a request in a lane waits behind one that turned out to be slow
 FAILURES_MAX = 8  # attempts in a row that fail while no child is left: it is a crash loop
