@@ -59,12 +59,10 @@ def test_pieces_that_are_there_are_read_before_more_is_asked_for(engine: Engine)
     for _ in range(3):
         engine.say(ipc.BODY, b"x" * 1000)
     assert body.read(1000) == b"x" * 1000
-    assert engine.heard() == [(ipc.WANT, b"")]
     assert body.read(2000) == b"x" * 2000
-    assert engine.heard() == []
     engine.say(ipc.BODY_END)
     assert body.read() == b""
-    assert engine.heard() == [(ipc.WANT, b"")]
+    assert engine.heard() == []
 
 
 def test_what_was_said_for_another_call_is_passed_over(engine: Engine) -> None:
