@@ -42,7 +42,7 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 
 def pause(failures: int) -> float:
     """Seconds to wait after so many starts in a row have failed: none after the first, then 0.1, 0.2, 0.4 …"""
-    return 0.0 if failures <= 1 else min(0.1 * 2.0 ** (failures - 2), PAUSE_MAX)
+    return 0.0 if failures <= 1 else min(0.1 * 2.0 ** min(failures - 2, 20), PAUSE_MAX)
 
 
 class ProcessPool:
@@ -72,6 +72,7 @@ class ProcessPool:
         self._loop: asyncio.AbstractEventLoop
         self._ready: dict[Child, int] = {}  # children that have the application; the requests after which each is due
         self._free: list[Child] = []
+        self._busy: set[Child] = set()  # those with a request, until it or they have ended
         self._starting = 0
         self._failures = 0
         self._due: dict[Child, str] = {}  # to be replaced, and why
@@ -92,9 +93,11 @@ class ProcessPool:
         try:
             made = await asyncio.gather(*(self._make() for _ in range(self._settings.size)), return_exceptions=True)
             for child in made:
+                if isinstance(child, Child):
+                    self._join(child)
+            for child in made:
                 if isinstance(child, BaseException):
                     raise child
-                self._join(child)
         except BaseException:
             await self.__aexit__(None, None, None)
             raise
@@ -129,7 +132,7 @@ class ProcessPool:
         try:
             await asyncio.wait_for(self._quiet.wait(), grace)
         except TimeoutError:
-            _log.error("%d children are still in the application and are killed", self._busy)
+            _log.error("%d children are still in the application and are killed", len(self._busy))
 
     # --- requests ------------------------------------------------------------------------------
 
@@ -148,33 +151,44 @@ class ProcessPool:
             self._admit(exchange)
 
     def _admit(self, exchange: Exchange) -> None:
-        if self._free and self._busy < self._most:
-            self._give(self._free.pop(), exchange)
+        if len(self._busy) < self._most and (child := self._spare()) is not None:
+            self._give(child, exchange)
         elif len(self._room) >= self._limit:
             self._room.refuse(exchange)
         else:
             self._room.enter(exchange)
 
+    def _spare(self) -> Child | None:
+        """A free child, which is free no longer; those whose end is not told yet are left out."""
+        while self._free:
+            child = self._free.pop()
+            if child.alive:
+                return child
+        return None
+
     def _give(self, child: Child, exchange: Exchange) -> None:
         self._quiet.clear()
+        self._busy.add(child)
         child.run(exchange, self._loop.time())
-
-    @property
-    def _busy(self) -> int:
-        return len(self._ready) - len(self._free)
 
     def _freed(self, child: Child) -> None:
         """A child has no request (any more)."""
+        self._busy.discard(child)
         if child in self._leaving:
             child.retire(self._due[child])
-            return
-        if child.served >= self._ready[child]:
-            self._renew(child, "max_requests")
-        self._free.append(child)
-        if self._busy < self._most and (exchange := self._room.take()) is not None:
-            self._free.pop()
+        else:
+            if child.served >= self._ready[child]:
+                self._renew(child, "max_requests")
+            self._free.append(child)
+        self._next()
+
+    def _next(self) -> None:
+        """Those who wait get the children that are free."""
+        while len(self._room) and len(self._busy) < self._most and (child := self._spare()) is not None:
+            exchange = self._room.take()
+            assert exchange is not None
             self._give(child, exchange)
-        elif not self._busy:
+        if not self._busy:
             self._quiet.set()
 
     # --- children ------------------------------------------------------------------------------
@@ -201,22 +215,21 @@ class ProcessPool:
                     old.retire(cause)
                 break
         self._freed(child)
-        self._fill()
 
     def _ended(self, child: Child) -> None:
         """The process of a child has ended."""
         child.lose_call(502)
         if self._ready.pop(child, None) is None:
             return  # it ended while it started: `_start` knows
-        left = child in self._leaving
         self._leaving.discard(child)
+        self._due.pop(child, None)
+        self._busy.discard(child)
         if child in self._free:
             self._free.remove(child)
-        cause = self._due.pop(child, "") if left else child.cause
-        if not self._busy:
-            self._quiet.set()
+        self._next()
         if self._stopping.is_set():
             return
+        cause = child.cause
         known = cause in ("timeout", "garbage", "max_requests", "lifetime", "rss")
         self._replaced[cause if known else "crash"] += 1
         if not known:
@@ -245,6 +258,8 @@ class ProcessPool:
             try:
                 child = await self._make()
             except (ChildFailed, OSError) as failure:
+                if self._stopping.is_set():
+                    return
                 self._failures += 1
                 _log.error("a child cannot be started (attempt %d): %s\n%s", self._failures, failure, _trace(failure))
                 if self._failures >= FAILURES_MAX and not self._ready:
@@ -260,6 +275,7 @@ class ProcessPool:
                     child.retire("stop")
                 else:
                     self._join(child)
+                    self._fill()
                 return
 
     # --- time and memory -----------------------------------------------------------------------
@@ -289,8 +305,10 @@ class ProcessPool:
 
     async def _cut_off(self, child: Child, call: Call) -> None:
         """A request has run too long: its stack first, for the child goes with it."""
-        stack = await child.stack()
-        self._expiring.discard(call)
+        try:
+            stack = await child.stack()
+        finally:
+            self._expiring.discard(call)
         if child.call is call:  # it has not ended meanwhile
             assert self._watch is not None
             cut_off(call.exchange, self._watch.seconds, stack, f"; child {child.pid} is killed")
@@ -308,7 +326,7 @@ class ProcessPool:
         causes = ("crash", "timeout", "garbage", "max_requests", "lifetime", "rss")
         return {
             "children": len(self._ready),
-            "running": self._busy,
+            "running": len(self._busy),
             "waiting": len(self._room),
             "refused": self._room.refused,
             "replaced": self._replaced.total(),
