@@ -39,6 +39,7 @@ from bridgeserve.wire.errors import CycleError
 _log = logging.getLogger("bridgeserve.error")
 PACE_AT_FIRST = 0.01
 STACK_SECONDS = 1.0  # for a child to write its stack
+LEAVE_SECONDS = 10.0  # between the end of the stream of a child and its own
 
 
 class Owner(Protocol):
@@ -72,19 +73,19 @@ class Child(asyncio.Protocol):
         self._tasks = tasks
         self._owner = owner
         self._lane = Lane()
-        self._drained: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._reader = ipc.FrameReader(ipc.FROM_CHILD)
         self._transport: asyncio.Transport
         self._process: Process
         self._side: socket.socket
         self._stack = tempfile.TemporaryFile()  # noqa: SIM115  closed when the process has ended
         self._up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()  # its stream has ended
         self._numbers = 0
         self.calls: deque[Call] = deque()  # the first is in its hands, the others are in its lane
         self.pace = PACE_AT_FIRST  # seconds that it takes for a request, lately
         self.served = 0
         self.ready_at = 0.0
-        self.alive = False
+        self.alive = False  # it can be talked to
         self.cause = ""  # why it goes, where we have decided it
 
     # --- start ---------------------------------------------------------------------------------
@@ -98,7 +99,7 @@ class Child(asyncio.Protocol):
         self._side, side = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         with theirs, side:
             try:
-                given = (self._lane.theirs, theirs, side, self._stack)
+                given = (theirs, side, self._stack, self._lane.theirs)
                 self._process = await self._spawner.spawn(tuple(each.fileno() for each in given))
             except BaseException:
                 ours.close()
@@ -111,7 +112,11 @@ class Child(asyncio.Protocol):
         self._transport = transport
         self._say(ipc.SETUP, 0, json.dumps(self._setup).encode())
         self._tasks.spawn(self._live())
-        await self._up
+        try:
+            await self._up
+        except BaseException:
+            self.kill()
+            raise
         self.ready_at = loop.time()
 
     @property
@@ -129,15 +134,13 @@ class Child(asyncio.Protocol):
         ]
         try:
             code = await process.wait()
-            # A process that it has left behind may hold the pipes open.
-            await asyncio.wait(outputs, timeout=1.0)
+            # What it said last is read before its end counts. A process that it left behind may hold all of it open.
+            await asyncio.wait([*outputs, self._closed], timeout=1.0)
         finally:
             for output in outputs:
                 output.cancel()
             self.kill()
         self.alive = False
-        # What it said last counts before its end. A fork of the application may hold the stream open.
-        await asyncio.wait((self._drained,), timeout=0.5)
         self._transport.abort()
         if not self._up.done():
             self._up.set_exception(ChildFailed(f"the child ended while it started: {describe(code)}"))
@@ -207,7 +210,9 @@ class Child(asyncio.Protocol):
         except OSError:
             return False
         spool.flush()
-        self._side.sendmsg([b"f"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [descriptor]))])
+        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [descriptor]))
+        with contextlib.suppress(OSError):  # it has ended, which will show
+            self._side.sendmsg([b"f"], [rights])
         return True
 
     def _receive_file(self) -> int:
@@ -227,12 +232,21 @@ class Child(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Frames of the child."""
+        if not self.alive:
+            return
         try:
             for kind, number, payload in self._reader.feed(data):
                 self._take(kind, number, payload)
         except (ipc.IpcError, CycleError, OSError, ValueError) as error:
             _log.error("child %d broke the frames and is replaced: %s", self.pid, error)
             self.give_up("garbage", 502)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Its stream has ended, and so will it, unless threads of the application keep it."""
+        self.alive = False
+        asyncio.get_running_loop().call_later(LEAVE_SECONDS, self.kill)
+        if not self._closed.done():
+            self._closed.set_result(None)
 
     def _take(self, kind: int, number: int, payload: bytes) -> None:
         call = self.call
@@ -256,15 +270,6 @@ class Child(asyncio.Protocol):
             self.calls[0].begin(now)
         self._owner.freed(self)
 
-    def eof_received(self) -> None:
-        """It has closed its stream: its process ends, or is of no use."""
-        self.kill()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Everything that it said has been read."""
-        if not self._drained.done():
-            self._drained.set_result(None)
-
     def _started(self, kind: int, payload: bytes) -> None:
         if self._up.done():
             raise ipc.IpcError("a second start")
@@ -280,6 +285,7 @@ class Child(asyncio.Protocol):
     def give_up(self, cause: str, status: int) -> None:
         """Kill it; the request in its hands gets `status`, or is cut."""
         self.cause = self.cause or cause
+        self.alive = False
         self.lose_call(status)
         self.kill()
 
@@ -299,23 +305,28 @@ class Child(asyncio.Protocol):
                 self._process.send_signal(signal.SIGKILL)
 
     def retire(self, cause: str) -> None:
-        """Let a child end by itself: it sees the end of its lane."""
+        """Let a child without a request end by itself: it sees the end of its lane, and is killed if it stays."""
         self.cause = self.cause or cause
+        self.alive = False
         self._lane.end()
+        asyncio.get_running_loop().call_later(LEAVE_SECONDS, self.kill)
 
     async def stack(self) -> str:
         """The Python stacks of its threads, written by itself on a signal; "" when it does not come to it."""
+        if not self.alive:
+            return ""
         loop = asyncio.get_running_loop()
         descriptor = os.dup(self._stack.fileno())
         try:
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(STACK_SIGNAL)
             end = loop.time() + STACK_SECONDS
-            size, before = 0, -1
-            while loop.time() < end and (size == 0 or size != before):  # it is whole when it grows no more
+            begin = size = os.fstat(descriptor).st_size  # an earlier one, whose request ended in time
+            before = -1
+            while loop.time() < end and (size == begin or size != before):  # it is whole when it grows no more
                 await asyncio.sleep(0.02)
                 before, size = size, os.fstat(descriptor).st_size
-            return os.pread(descriptor, 65536, 0).decode("utf-8", "backslashreplace").rstrip("\n")
+            return os.pread(descriptor, 65536, begin).decode("utf-8", "backslashreplace").rstrip("\n")
         finally:
             os.close(descriptor)
 

@@ -19,12 +19,14 @@ from bridgeserve.dispatch.base import ClientDisconnected, Endpoint, close_input
 from bridgeserve.dispatch.body import StreamedBody
 from bridgeserve.settings import Limits
 from bridgeserve.wire import ipc
+from bridgeserve.wire.errors import ResponseError
 from bridgeserve.wire.events import Request
 from bridgeserve.wire.framing import BODYLESS, ResponseHead, informational
 from bridgeserve.wire.gate import read_head
 
 READ = 262144
 LOOK = 64  # requests after which a child looks at what the engine has said too late
+HEAD_MAX = ipc.FRAME_MAX - 2 * ipc.PIECE  # octets of a response head, so that a piece of the body has room beside it
 STACK_SIGNAL = signal.SIGUSR2  # to a child: write the stacks of your threads
 # The engine has held a head to its limits before it sends it on.
 NO_LIMITS = Limits(request_line=1 << 30, fields=1 << 30, field_size=1 << 30)
@@ -77,7 +79,10 @@ class Channel:
     def next_request(self) -> tuple[int, bytes]:
         """Wait for a request: its number and its payload; raises EngineGone at the end of the lane."""
         assert self._lane is not None
-        size = self._lane.recv_into(self._buffer)
+        try:
+            size = self._lane.recv_into(self._buffer)
+        except ConnectionError as error:
+            raise EngineGone from error
         if not size:
             raise EngineGone
         _, number, _ = ipc.HEADER.unpack_from(self._buffer)
@@ -134,7 +139,9 @@ def read_endpoint(facts: tuple[bytes, bytes, bytes]) -> Endpoint:
     scheme, client, server = (part.decode("utf-8", "surrogateescape") for part in facts)
     host, _, port = client.rpartition(" ")
     name, _, number = server.rpartition(" ")
-    return Endpoint(scheme, (host, int(port)) if client else None, (name, int(number) if number else None))
+    return Endpoint(
+        scheme, (host, int(port)) if client else None, (name, int(number) if number else None) if server else None
+    )
 
 
 class PipePort:
@@ -168,9 +175,10 @@ class PipePort:
         return self._body
 
     def _read(self) -> bytes:
-        if self._lost:
-            raise ClientDisconnected("the client left")
-        self._channel.send(ipc.WANT, self._call)
+        self._look()
+        self._check()
+        if not self._pieces:  # one wish may have brought several
+            self._channel.send(ipc.WANT, self._call)
         while not self._pieces:
             self._heed(self._channel.receive())
             if self._lost:
@@ -202,10 +210,15 @@ class PipePort:
 
     def inform(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         """Send an interim response."""
-        self._channel.send(ipc.INFORM, self._call, informational(status, headers))
+        payload = informational(status, headers)
+        if len(payload) > HEAD_MAX:
+            raise ResponseError("an interim response that is too large")
+        self._channel.send(ipc.INFORM, self._call, payload)
 
     def respond(self, head: ResponseHead, body: bytes, end: bool) -> None:
         """Send the head; a body that is too large for its frame follows it."""
+        if len(head.line) + len(head.block) > HEAD_MAX:
+            raise ResponseError("a response head that is too large")
         self._look_if_asked(end)
         if end and len(body) > ipc.PIECE:
             # The whole length is known here, and the frames behind the head do not tell it.

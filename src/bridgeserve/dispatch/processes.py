@@ -3,24 +3,16 @@
 The engine owns every connection and one queue. A request goes to a child that is free. Behind the request of another
 one it waits only while that child is quick (QUICK), and is taken back unbegun when the child dies or takes long
 (PATIENCE): so a child may crash, hang or be replaced and only the request in its hands knows. What a child is, says
-`dispatch.child`; here is who works, who waits, and when a child is replaced.
-
-    missing       size - (ready + starting): started at once, after a failed start with a growing pause
-    due           has served its requests, its time or its memory: one at a time gets a successor, and leaves when
-                  that is ready and its own request has ended
-    given up      broke the frames or ran too long: killed, and missing from then on
+`dispatch.child`; when it gets a successor, `dispatch.nursery`; here is who works and who waits.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import logging
-import os
-import random
-from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -28,7 +20,7 @@ from bridgeserve.dispatch.base import Exchange
 from bridgeserve.dispatch.call import Call
 from bridgeserve.dispatch.child import PACE_AT_FIRST, Child
 from bridgeserve.dispatch.inline import spool
-from bridgeserve.dispatch.spawn import ChildFailed, Fresh, Spawner, Template
+from bridgeserve.dispatch.nursery import Nursery
 from bridgeserve.dispatch.tasks import Tasks
 from bridgeserve.dispatch.waiting import WaitingRoom
 from bridgeserve.dispatch.watch import Watch, cut_off
@@ -36,18 +28,10 @@ from bridgeserve.settings import Admission, Children
 from bridgeserve.wire import ipc
 
 _log = logging.getLogger("bridgeserve")
-LOOK = 1.0  # seconds between two looks at age and memory
-PAUSE_MAX = 30.0  # seconds between two attempts to start a child
 EARLY = 32  # requests that a quick child may have, the one in its hands among them
 QUICK = 0.002  # seconds a request: below it a child is quick
 PATIENCE = 0.01  # seconds that a request in a lane waits behind one that turned out to be slow
-FAILURES_MAX = 8  # attempts in a row that fail while no child is left: it is a crash loop
-PAGE = os.sysconf("SC_PAGE_SIZE")
-
-
-def pause(failures: int) -> float:
-    """Seconds to wait after so many starts in a row have failed: none after the first, then 0.1, 0.2, 0.4 …"""
-    return 0.0 if failures <= 1 else min(0.1 * 2.0 ** (failures - 2), PAUSE_MAX)
+LAST = 1.0  # seconds at the end for an application to see that its client was cut
 
 
 class ProcessPool:
@@ -66,27 +50,18 @@ class ProcessPool:
         body: tuple[int, bool],
         crashed: Callable[[], None],
     ) -> None:
-        self._setup = setup
-        self._settings = children
-        self._spawner: Spawner = Template(setup) if children.preload else Fresh()
         self._memory, self._buffering = body
         self._limit = admission.queue
         self._most = admission.concurrency or children.size
         self._room = WaitingRoom(admission.queue_timeout)
         self._tasks = Tasks()
-        self._crashed = crashed
+        self._nursery = Nursery(setup, children, self._tasks, self)
+        self.crashed = crashed
         self._loop: asyncio.AbstractEventLoop
-        self._ready: dict[Child, int] = {}  # children that have the application; the requests after which each is due
         self._free: list[Child] = []
-        self._starting = 0
-        self._failures = 0
-        self._due: dict[Child, str] = {}  # to be replaced, and why
-        self._leaving: set[Child] = set()  # replaced already
-        self._replaced: Counter[str] = Counter()
-        self._stopping = asyncio.Event()
+        self._busy: set[Child] = set()  # those with a request, until it or they have ended
         self._quiet = asyncio.Event()  # set while no child is busy
         self._quiet.set()
-        self._timer: asyncio.TimerHandle | None = None
         self._review_handle: asyncio.TimerHandle | None = None
         self._expiring: set[Call] = set()
         seconds = admission.run_timeout
@@ -96,50 +71,36 @@ class ProcessPool:
         """Start the children; raises ChildFailed when one of them cannot."""
         self._loop = asyncio.get_running_loop()
         await self._tasks.__aenter__()
-        await self._spawner.__aenter__()
         try:
-            made = await asyncio.gather(*(self._make() for _ in range(self._settings.size)), return_exceptions=True)
-            for child in made:
-                if isinstance(child, BaseException):
-                    raise child
-                self._join(child)
+            await self._nursery.start()
         except BaseException:
-            await self.__aexit__(None, None, None)
+            await self._stop()
             raise
         if self._watch is not None:
             self._watch.start()
-        if self._settings.max_lifetime is not None or self._settings.max_rss is not None:
-            self._timer = self._loop.call_later(LOOK, self._look)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stopping.set()
         self._room.close()
+        await self.drain(LAST)
+        if self._busy:
+            _log.error("children that are still in the application and are killed: %d", len(self._busy))
+        await self._stop()
+
+    async def _stop(self) -> None:
         if self._watch is not None:
             self._watch.close()
-        for handle in (self._timer, self._review_handle):
-            if handle is not None:
-                handle.cancel()
-        for child in list(self._ready):
-            if child.call is None:
-                child.retire("stop")
-            else:
-                child.give_up("stop", 503)
-        await self._tasks.drain(1.0)
-        for child in list(self._ready):
-            child.kill()
-        await self._tasks.drain(1.0)
-        await self._spawner.__aexit__()
-        await self._tasks.__aexit__(kind, value, trace)
+        if self._review_handle is not None:
+            self._review_handle.cancel()
+        await self._nursery.stop()
+        await self._tasks.__aexit__(None, None, None)
 
     async def drain(self, grace: float) -> None:
         """Let the children end what they are doing, at most `grace` seconds."""
-        try:
+        with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._quiet.wait(), grace)
-        except TimeoutError:
-            _log.error("%d children are still in the application and are killed", self._busy)
 
     # --- requests ------------------------------------------------------------------------------
 
@@ -151,6 +112,7 @@ class ProcessPool:
             return
         if len(request.body) > ipc.PIECE:  # it came with its head, and is too large to go with it
             exchange.spool = io.BytesIO(request.body)
+            request.content_length = len(request.body)
         self._admit(exchange)
 
     async def _collect(self, exchange: Exchange) -> None:
@@ -158,8 +120,8 @@ class ProcessPool:
             self._admit(exchange)
 
     def _admit(self, exchange: Exchange) -> None:
-        if self._free and self._busy < self._most:
-            self._give(self._free.pop(), exchange)
+        if len(self._busy) < self._most and (child := self._spare()) is not None:
+            self._give(child, exchange)
         elif not self._room and self._give_early(exchange):
             pass
         elif len(self._room) >= self._limit:
@@ -167,16 +129,41 @@ class ProcessPool:
         else:
             self._room.enter(exchange)
 
+    def _spare(self) -> Child | None:
+        """A free child, which is free no longer; those whose end is not told yet are left out."""
+        while self._free:
+            child = self._free.pop()
+            if child.alive:
+                return child
+        return None
+
+    def _give(self, child: Child, exchange: Exchange) -> None:
+        self._quiet.clear()
+        self._busy.add(child)
+        if not child.run(exchange, self._loop.time()):
+            raise RuntimeError("an empty lane has room for every request that is legal")
+
+    def _next(self) -> None:
+        """Those who wait get the children that are free."""
+        while self._room and len(self._busy) < self._most and (child := self._spare()) is not None:
+            exchange = self._room.take()
+            assert exchange is not None
+            self._give(child, exchange)
+        if not self._busy:
+            self._quiet.set()
+
+    # --- lanes ---------------------------------------------------------------------------------
+
     def _give_early(self, exchange: Exchange) -> bool:
         """Let it wait in the lane of the busy child that has the fewest, if that is quick; False: there is none."""
         best, fewest = None, EARLY
-        for child in self._ready:
+        for child in self._busy:
             if 0 < len(child.calls) < fewest and self._is_quick(child):
                 best, fewest = child, len(child.calls)
         return best is not None and self._run_early(best, exchange)
 
     def _is_quick(self, child: Child) -> bool:
-        return child.pace < QUICK and child not in self._due
+        return child.pace < QUICK and child not in self._nursery.due and child.alive
 
     def _run_early(self, child: Child, exchange: Exchange) -> bool:
         if exchange.spool is not None or not exchange.request.complete or not child.run(exchange, self._loop.time()):
@@ -185,12 +172,23 @@ class ProcessPool:
             self._review_handle = self._loop.call_later(PATIENCE, self._review)
         return True
 
+    def _refill(self, child: Child) -> None:
+        """The lane of a quick child has room again for those who wait."""
+        while self._room and len(child.calls) < EARLY and self._is_quick(child):
+            exchange = next(iter(self._room.requests))
+            if exchange.spool is not None or not exchange.request.complete:
+                return
+            self._room.take()
+            if not self._run_early(child, exchange):
+                self._room.come_back(exchange)
+                return
+
     def _review(self) -> None:
         """Whoever waits behind a request that turned out to be slow is taken back."""
         self._review_handle = None
         now = self._loop.time()
         early = False
-        for child in list(self._ready):
+        for child in list(self._busy):
             if len(child.calls) < 2:
                 continue
             if now - child.calls[0].began >= PATIENCE:
@@ -201,154 +199,53 @@ class ProcessPool:
         if early and self._review_handle is None:
             self._review_handle = self._loop.call_later(PATIENCE, self._review)
 
-    def returned(self, calls: list[Call]) -> None:
-        """Requests that no child has begun: they are the first in the queue, or go to a child that is free."""
-        for call in reversed(calls):
-            if self._stopping.is_set():
-                self._room.refuse(call.exchange)
-            else:
-                self._room.come_back(call.exchange)
-        while self._free and self._busy < self._most and (exchange := self._room.take()) is not None:
-            self._give(self._free.pop(), exchange)
+    # --- children ------------------------------------------------------------------------------
 
-    def _give(self, child: Child, exchange: Exchange) -> None:
-        self._quiet.clear()
-        if not child.run(exchange, self._loop.time()):
-            raise RuntimeError("an empty lane has room for every request that is legal")
+    def joined(self, child: Child) -> None:
+        """A child is ready."""
+        self._free.append(child)
+        self._next()
 
-    @property
-    def _busy(self) -> int:
-        return len(self._ready) - len(self._free)
+    def dismiss(self, child: Child) -> bool:
+        """A child has a successor: nothing more for it."""
+        if child in self._free:
+            self._free.remove(child)
+            return True
+        self.returned(child.take_back())
+        return False
 
     def freed(self, child: Child) -> None:
         """A request of a child has ended: the next one is in its lane already, or is given to it."""
-        if child in self._leaving:
-            if not child.calls:
-                child.retire(self._due[child])
+        if child.calls:
+            self._refill(child)
             return
-        if child.served >= self._ready[child]:
-            self._renew(child, "max_requests")
-        if not child.calls:
-            if self._busy - 1 < self._most and (exchange := self._room.take()) is not None:
-                self._give(child, exchange)
+        self._busy.discard(child)
+        if self._nursery.keeps(child):
+            self._free.append(child)
+        self._next()
+
+    def returned(self, calls: list[Call]) -> None:
+        """Requests that no child has begun: they are the first in the queue, or go to a child that is free."""
+        for call in reversed(calls):
+            if self._nursery.stopping.is_set():
+                self._room.refuse(call.exchange)
             else:
-                self._free.append(child)
-                if not self._busy:
-                    self._quiet.set()
-                return
-        while self._room and len(child.calls) < EARLY and self._is_quick(child):
-            exchange = next(iter(self._room.requests))
-            if exchange.spool is not None or not exchange.request.complete:
-                return
-            self._room.take()
-            if not self._run_early(child, exchange):
-                self._room.come_back(exchange)
-                return
-
-    # --- children ------------------------------------------------------------------------------
-
-    async def _make(self) -> Child:
-        self._starting += 1
-        try:
-            child = Child(self._setup, self._spawner, self._tasks, self)
-            await child.start()
-            return child
-        finally:
-            self._starting -= 1
-
-    def _join(self, child: Child) -> None:
-        """A child has the application: it works from now on, and one that was due may go."""
-        settings = self._settings
-        most = float("inf") if settings.max_requests is None else settings.max_requests
-        self._ready[child] = int(min(most, 1 << 62)) + random.randint(0, settings.max_requests_jitter)
-        for old, cause in self._due.items():
-            if old not in self._leaving and len(self._ready) - len(self._leaving) > settings.size:
-                self._leaving.add(old)
-                if old in self._free:
-                    self._free.remove(old)
-                    old.retire(cause)
-                else:
-                    self.returned(old.take_back())
-                break
-        self.freed(child)
-        self._fill()
+                self._room.come_back(call.exchange)
+        self._next()
 
     def ended(self, child: Child) -> None:
         """The process of a child has ended."""
-        child.lose_call(502)
-        if self._ready.pop(child, None) is None:
-            return  # it ended while it started: `_start` knows
-        left = child in self._leaving
-        self._leaving.discard(child)
         if child in self._free:
             self._free.remove(child)
-        cause = self._due.pop(child, "") if left else child.cause
-        if not self._busy:
-            self._quiet.set()
-        if self._stopping.is_set():
-            return
-        known = cause in ("timeout", "garbage", "max_requests", "lifetime", "rss")
-        self._replaced[cause if known else "crash"] += 1
-        if not known:
-            _log.error("child %d has ended (%s) and is replaced", child.pid, cause)
-        self._fill()
-
-    def _renew(self, child: Child, cause: str) -> None:
-        if child not in self._due:
-            self._due[child] = cause
-            self._fill()
-
-    def _fill(self) -> None:
-        """Start what is missing, and a successor for one that is due."""
-        if self._stopping.is_set():
-            return
-        working = len(self._ready) - len(self._leaving) + self._starting
-        waiting = any(child not in self._leaving for child in self._due)
-        if working < self._settings.size or (waiting and working == self._settings.size):
-            self._starting += 1  # from now on, not from the first turn of the task
-            self._tasks.spawn(self._start())
-
-    async def _start(self) -> None:
-        """Start one child, however often it takes."""
-        self._starting -= 1
-        while not self._stopping.is_set():
-            try:
-                child = await self._make()
-            except (ChildFailed, OSError) as failure:
-                self._failures += 1
-                _log.error("a child cannot be started (attempt %d): %s\n%s", self._failures, failure, _trace(failure))
-                if self._failures >= FAILURES_MAX and not self._ready:
-                    self._stopping.set()
-                    self._crashed()
-                    return
-                self._starting += 1
-                await asyncio.sleep(pause(self._failures))
-                self._starting -= 1
-            else:
-                self._failures = 0
-                if self._stopping.is_set():
-                    child.retire("stop")
-                else:
-                    self._join(child)
-                return
-
-    # --- time and memory -----------------------------------------------------------------------
-
-    def _look(self) -> None:
-        """Find the children that are too old or too large."""
-        self._timer = self._loop.call_later(LOOK, self._look)
-        now = self._loop.time()
-        settings = self._settings
-        for child in list(self._ready):
-            if settings.max_lifetime is not None and now - child.ready_at >= settings.max_lifetime:
-                self._renew(child, "lifetime")
-            elif settings.max_rss is not None and resident(child.pid) > settings.max_rss:
-                self._renew(child, "rss")
+        child.lose_call(502)
+        self._busy.discard(child)
+        self._nursery.lost(child)
+        self._next()
 
     def _running(self) -> list[tuple[Child, float]]:
         return [
             (child, child.call.began)
-            for child in self._ready
+            for child in self._busy
             if child.call is not None and child.call not in self._expiring
         ]
 
@@ -359,8 +256,10 @@ class ProcessPool:
 
     async def _cut_off(self, child: Child, call: Call) -> None:
         """A request has run too long: its stack first, for the child goes with it."""
-        stack = await child.stack()
-        self._expiring.discard(call)
+        try:
+            stack = await child.stack()
+        finally:
+            self._expiring.discard(call)
         if child.call is call:  # it has not ended meanwhile
             assert self._watch is not None
             cut_off(call.exchange, self._watch.seconds, stack, f"; child {child.pid} is killed")
@@ -371,28 +270,13 @@ class ProcessPool:
     @property
     def ready(self) -> bool:
         """False while no child has the application."""
-        return bool(self._ready)
+        return bool(self._nursery.ready)
 
     def statistics(self) -> dict[str, int]:
-        """Children, requests that run, wait, and were refused, and children replaced, by what cause."""
-        causes = ("crash", "timeout", "garbage", "max_requests", "lifetime", "rss")
+        """Requests that run, wait, and were refused; children, and those replaced, by what cause."""
         return {
-            "children": len(self._ready),
-            "running": self._busy,
+            "running": len(self._busy),
             "waiting": len(self._room),
             "refused": self._room.refused,
-            "replaced": self._replaced.total(),
-            **{f"replaced_{cause}": self._replaced[cause] for cause in causes},
+            **self._nursery.statistics(),
         }
-
-
-def resident(pid: int) -> int:
-    """Octets of memory that a process has resident; 0 when it has ended, or where the system does not tell."""
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_text("ascii").split()[1]) * PAGE
-    except OSError:
-        return 0
-
-
-def _trace(failure: Exception) -> str:
-    return failure.trace if isinstance(failure, ChildFailed) else ""

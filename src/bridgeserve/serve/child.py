@@ -1,4 +1,4 @@
-"""A child process of the pool: `python -m bridgeserve.serve.child LANE STREAM SIDE STACK`, started by the engine only.
+"""A child process of the pool: `python -m bridgeserve.serve.child STREAM SIDE STACK LANE`, started by the engine only.
 
 It imports the application by name, says READY, and serves one request after the other on its main thread until the
 stream ends. It dies with its engine, however that ends: at the end of the stream when it is free, and on Linux by a
@@ -105,13 +105,13 @@ def fresh(setup: dict[str, Any]) -> WsgiRunner:
 def work(
     descriptors: tuple[int, ...], make: Callable[[dict[str, Any]], WsgiRunner], parent: int, warning: str = ""
 ) -> None:
-    """Be a child, with lane, stream, side and stack of `descriptors`, until the engine has no more work.
+    """Be a child, with stream, side, stack and lane of `descriptors`, until the engine has no more work.
 
     :param make: gives the application for what SETUP says.
     :param parent: whose end is ours; 0: the engine's, as SETUP says.
     :param warning: goes to the log once we have it.
     """
-    lane, stream, side, stack = descriptors
+    stream, side, stack, lane = descriptors
     for descriptor in descriptors:
         os.set_inheritable(descriptor, False)
     channel = Channel(socket.socket(fileno=stream), socket.socket(fileno=side), socket.socket(fileno=lane))

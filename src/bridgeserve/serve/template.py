@@ -1,7 +1,7 @@
 """The template process of --preload: `python -m bridgeserve.serve.template CONTROL`, started by the engine only.
 
 It imports the application once, and forks a child from itself for each message that brings the descriptors of one:
-lane, stream, side, stack, stdout and stderr. Children share its memory until they write to it. It says `{"pid": …}` for
+stream, side, stack, lane, stdout and stderr. Children share its memory until they write to it. It says `{"pid": …}` for
 each, and `{"ended": pid, "code": …}` when one has ended.
 """
 
