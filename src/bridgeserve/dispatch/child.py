@@ -19,10 +19,11 @@ import logging
 import os
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from bridgeserve.dispatch.base import Exchange
 from bridgeserve.dispatch.call import Call
@@ -32,6 +33,7 @@ from bridgeserve.wire import ipc
 from bridgeserve.wire.errors import CycleError
 
 _log = logging.getLogger("bridgeserve.error")
+_output = logging.getLogger("bridgeserve.child")
 STACK_SECONDS = 1.0  # for a child to write its stack
 LEAVE_SECONDS = 10.0  # between the end of the stream of a child and its own
 LINE_MAX = 16384  # octets of one line of its output
@@ -44,6 +46,54 @@ class ChildFailed(Exception):
     def __init__(self, reason: str, trace: str = "") -> None:
         super().__init__(reason)
         self.trace = trace
+
+
+class Process(asyncio.SubprocessProtocol):
+    """The end of a process, and its output to the log, line by line; a line that never ends is broken.
+
+    `asyncio.subprocess.Process.wait` will not do: it waits for the pipes too, which a process may hold that ours has
+    left behind.
+    """
+
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.exited: asyncio.Future[None] = loop.create_future()
+        self.closed: asyncio.Future[None] = loop.create_future()  # ... and its output has ended
+        self._rest = {1: b"", 2: b""}
+        self._pid = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """It runs."""
+        self._pid = cast("asyncio.SubprocessTransport", transport).get_pid()
+
+    def pipe_data_received(self, pipe: int, data: bytes) -> None:
+        """Some of its output."""
+        *lines, rest = (self._rest[pipe] + data).split(b"\n")
+        if len(rest) > LINE_MAX:
+            lines.append(rest)
+            rest = b""
+        self._rest[pipe] = rest
+        for line in lines:
+            self._log(pipe, line)
+
+    def pipe_connection_lost(self, pipe: int, error: Exception | None) -> None:
+        """The end of its output."""
+        if self._rest.get(pipe):
+            self._log(pipe, self._rest.pop(pipe))
+
+    def _log(self, pipe: int, line: bytes) -> None:
+        level = logging.INFO if pipe == 1 else logging.ERROR
+        _output.log(level, "[%d] %s", self._pid, line.decode("utf-8", "backslashreplace"))
+
+    def process_exited(self) -> None:
+        """It has ended."""
+        if not self.exited.done():
+            self.exited.set_result(None)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """It has ended, and so has its output."""
+        if not self.closed.done():
+            self.closed.set_result(None)
 
 
 class Child(asyncio.Protocol):
@@ -61,7 +111,8 @@ class Child(asyncio.Protocol):
         self._ended = ended
         self._reader = ipc.FrameReader(ipc.FROM_CHILD)
         self._transport: asyncio.Transport
-        self._process: asyncio.subprocess.Process
+        self._process: asyncio.SubprocessTransport
+        self._end: Process
         self._side: socket.socket
         self._stack = tempfile.TemporaryFile()  # noqa: SIM115  closed when the process has ended
         self._up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -85,12 +136,11 @@ class Child(asyncio.Protocol):
         with theirs, side:
             given = (theirs.fileno(), side.fileno(), self._stack.fileno())
             try:
-                self._process = await asyncio.create_subprocess_exec(
+                self._process, self._end = await asyncio.get_running_loop().subprocess_exec(
+                    Process,
                     *COMMAND,
                     *map(str, given),
-                    stdin=asyncio.subprocess.DEVNULL,
-                    stdout=asyncio.subprocess.PIPE,
-                    stderr=asyncio.subprocess.PIPE,
+                    stdin=subprocess.DEVNULL,
                     pass_fds=given,
                 )
             except BaseException:
@@ -114,27 +164,20 @@ class Child(asyncio.Protocol):
     @property
     def pid(self) -> int:
         """The process id."""
-        return self._process.pid
+        return self._process.get_pid()
 
     async def _live(self) -> None:
-        """Until the end of the process: its output, then its exit."""
-        process = self._process
-        assert process.stdout is not None and process.stderr is not None
-        outputs = [
-            asyncio.ensure_future(self._relay(process.stdout, logging.INFO)),
-            asyncio.ensure_future(self._relay(process.stderr, logging.ERROR)),
-        ]
+        """Until the end of the process, and of what it has to say."""
         try:
-            code = await process.wait()
+            await self._end.exited
             # What it said last is read before its end counts. A process that it left behind may hold all of it open.
-            await asyncio.wait([*outputs, self._closed], timeout=1.0)
+            await asyncio.wait([self._end.closed, self._closed], timeout=1.0)
         finally:
-            for output in outputs:
-                output.cancel()
-            self.kill()
+            self._process.close()  # kills it, if it has not ended
         self.alive = False
         self._transport.abort()
         self._close()
+        code = self._process.get_returncode() or 0
         if not self._up.done():
             self._up.set_exception(ChildFailed(f"the child ended while it started: {describe(code)}"))
         self.cause = self.cause or describe(code)
@@ -143,20 +186,6 @@ class Child(asyncio.Protocol):
     def _close(self) -> None:
         self._side.close()
         self._stack.close()
-
-    async def _relay(self, pipe: asyncio.StreamReader, level: int) -> None:
-        """Its output to the log, line by line; a line that never ends is broken."""
-        logger = logging.getLogger("bridgeserve.child")
-        rest = b""
-        while data := await pipe.read(65536):
-            *lines, rest = (rest + data).split(b"\n")
-            if len(rest) > LINE_MAX:
-                lines.append(rest)
-                rest = b""
-            for line in lines:
-                logger.log(level, "[%d] %s", self.pid, line.decode("utf-8", "backslashreplace"))
-        if rest:
-            logger.log(level, "[%d] %s", self.pid, rest.decode("utf-8", "backslashreplace"))
 
     # --- work ----------------------------------------------------------------------------------
 
@@ -270,7 +299,7 @@ class Child(asyncio.Protocol):
 
     def kill(self) -> None:
         """End the process at once; harmless when it has ended."""
-        if self._process.returncode is None:
+        if self._process.get_returncode() is None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
 
@@ -286,10 +315,10 @@ class Child(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         descriptor = os.dup(self._stack.fileno())
         try:
+            begin = size = os.fstat(descriptor).st_size  # an earlier one, whose request ended in time
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(STACK_SIGNAL)
             end = loop.time() + STACK_SECONDS
-            begin = size = os.fstat(descriptor).st_size  # an earlier one, whose request ended in time
             before = -1
             while loop.time() < end and (size == begin or size != before):  # it is whole when it grows no more
                 await asyncio.sleep(0.02)
