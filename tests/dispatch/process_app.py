@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
-import socket
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -16,17 +17,13 @@ from typing import Any
 
 
 def streams() -> list[int]:
-    """The stream sockets that the engine has given."""
+    """The descriptors of stream sockets: the one that the engine has given."""
     found = []
     for name in os.listdir("/proc/self/fd"):
-        try:
-            if os.readlink(f"/proc/self/fd/{name}").startswith("socket:"):
-                with socket.socket(fileno=os.dup(int(name))) as copy:
-                    if copy.type == socket.SOCK_STREAM:
-                        found.append(int(name))
-        except OSError:
-            pass
-    return sorted(found)
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(int(name))) as each:
+            if each.type == socket.SOCK_STREAM:
+                found.append(int(name))
+    return found
 
 
 def wait_for(path: str) -> None:
@@ -51,7 +48,7 @@ def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
     elif path == "/stuck":
         time.sleep(1000)
     elif path == "/garbage":
-        for descriptor in streams()[:1]:
+        for descriptor in streams():
             os.write(descriptor, b"this is no frame")
         wait_for("/never")
     elif path == "/wait":
@@ -65,7 +62,8 @@ def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         threading.Thread(target=time.sleep, args=(1000,)).start()
     elif path == "/holder":  # a process that outlives us and holds all that we had
         with open(os.devnull, "rb") as null:
-            subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3)"], stdin=null, close_fds=False)
+            left = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], stdin=null, close_fds=False)
+        Path(query).write_text(str(left.pid), "ascii")
         os._exit(3)
     elif path == "/print":
         print("from the application")  # noqa: T201

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -23,20 +24,6 @@ from dispatch.fakes import FakeExchange, make_request
 
 HERE = str(Path(__file__).resolve().parent)
 Run = Callable[[Callable[[], Awaitable[None]]], None]
-
-
-@pytest.fixture
-def run() -> Run:
-    """A real loop, for 20 seconds at most."""
-
-    def run_limited(main: Callable[[], Awaitable[None]]) -> None:
-        async def limited() -> None:
-            async with asyncio.timeout(20.0):
-                await main()
-
-        asyncio.run(limited())
-
-    return run_limited
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -228,11 +215,14 @@ def test_a_crash_after_the_head_is_a_cut(run: Run) -> None:
     run(main)
 
 
-def test_a_process_that_a_child_left_behind_does_not_delay_much(run: Run) -> None:
+def test_a_process_that_a_child_left_behind_does_not_delay_its_end(run: Run, tmp_path: Path) -> None:
     async def main() -> None:
         async with make_pool() as pool:
-            assert (await ended(get(pool, "/holder"))).status == 502
-            await answered(pool)
+            try:
+                assert (await ended(get(pool, f"/holder?{tmp_path}/pid"))).status == 502
+                await answered(pool)
+            finally:
+                os.kill(int((tmp_path / "pid").read_text("ascii")), signal.SIGKILL)
 
     run(main)
 

@@ -31,14 +31,16 @@ from bridgeserve.dispatch.base import Exchange
 from bridgeserve.dispatch.call import Call
 from bridgeserve.dispatch.lane import Lane
 from bridgeserve.dispatch.pipe import STACK_SIGNAL, endpoint_facts
-from bridgeserve.dispatch.spawn import ChildFailed, Process, Spawner, relay
+from bridgeserve.dispatch.spawn import ChildFailed, Process, Spawner
 from bridgeserve.dispatch.tasks import Tasks
 from bridgeserve.wire import ipc
 from bridgeserve.wire.errors import CycleError
 
 _log = logging.getLogger("bridgeserve.error")
 PACE_AT_FIRST = 0.01
+LANE_MAX = 98304  # octets of a request that go by the lane, whose buffer is the system's to grant
 STACK_SECONDS = 1.0  # for a child to write its stack
+LAST_WORDS = 0.1  # seconds for the output of a process that has ended to end too
 LEAVE_SECONDS = 10.0  # between the end of the stream of a child and its own
 
 
@@ -125,28 +127,21 @@ class Child(asyncio.Protocol):
         return self._process.pid
 
     async def _live(self) -> None:
-        """Until the end of the process: its output, then its exit."""
+        """Until the end of the process, and of what it has to say."""
         process = self._process
-        assert process.stdout is not None and process.stderr is not None
-        outputs = [
-            asyncio.ensure_future(relay(process.stdout, process.pid, logging.INFO)),
-            asyncio.ensure_future(relay(process.stderr, process.pid, logging.ERROR)),
-        ]
         try:
-            code = await process.wait()
+            await process.exited
             # What it said last is read before its end counts. A process that it left behind may hold all of it open.
-            await asyncio.wait([*outputs, self._closed], timeout=1.0)
+            await asyncio.wait((process.closed, self._closed), timeout=LAST_WORDS)
         finally:
-            for output in outputs:
-                output.cancel()
-            self.kill()
-        self.alive = False
-        self._transport.abort()
-        if not self._up.done():
-            self._up.set_exception(ChildFailed(f"the child ended while it started: {describe(code)}"))
-        self.cause = self.cause or describe(code)
-        self._owner.ended(self)
-        self._close()
+            process.close()  # kills it, if it has not ended
+            self.alive = False
+            self._transport.abort()
+            if not self._up.done():
+                self._up.set_exception(ChildFailed(f"the child ended while it started: {describe(process.code)}"))
+            self.cause = self.cause or describe(process.code)
+            self._owner.ended(self)
+            self._close()
 
     def _close(self) -> None:
         self._lane.close()
@@ -180,7 +175,13 @@ class Child(asyncio.Protocol):
         elif not request.complete:
             source = ipc.ASKED
         asked = ipc.RequestFrame(request.raw, endpoint_facts(exchange.endpoint), source, length, body)
-        if not self._lane.send(ipc.frame(ipc.REQUEST, number, asked.pack())):
+        payload = asked.pack()
+        if len(payload) > LANE_MAX:
+            if self.calls:
+                return False
+            self._say(ipc.REQUEST, number, payload)  # by the stream; an empty message in the lane tells of it
+            payload = b""
+        if not self._lane.send(ipc.frame(ipc.REQUEST, number, payload)):
             return False
         exchange.on_disconnect = call.leave
         self.calls.append(call)
@@ -300,9 +301,7 @@ class Child(asyncio.Protocol):
 
     def kill(self) -> None:
         """End the process at once; harmless when it has ended."""
-        if self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.send_signal(signal.SIGKILL)
+        self._process.send_signal(signal.SIGKILL)
 
     def retire(self, cause: str) -> None:
         """Let a child without a request end by itself: it sees the end of its lane, and is killed if it stays."""
@@ -318,10 +317,9 @@ class Child(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         descriptor = os.dup(self._stack.fileno())
         try:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.send_signal(STACK_SIGNAL)
-            end = loop.time() + STACK_SECONDS
             begin = size = os.fstat(descriptor).st_size  # an earlier one, whose request ended in time
+            self._process.send_signal(STACK_SIGNAL)
+            end = loop.time() + STACK_SECONDS
             before = -1
             while loop.time() < end and (size == begin or size != before):  # it is whole when it grows no more
                 await asyncio.sleep(0.02)

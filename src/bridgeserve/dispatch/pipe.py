@@ -87,6 +87,9 @@ class Channel:
             raise EngineGone
         _, number, _ = ipc.HEADER.unpack_from(self._buffer)
         payload = bytes(self._view[ipc.HEADER.size : size])
+        while not payload:  # a large one, which comes by the stream
+            kind, call, payload = self.receive()
+            payload = payload if (kind, call) == (ipc.REQUEST, number) else b""
         if number % LOOK == 0:
             while self.poll() is not None:
                 pass  # said for requests that had ended by then: it may not fill the stream

@@ -15,11 +15,13 @@ import logging
 import os
 import signal
 import socket
+import subprocess
 import sys
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 CHILD = ("-u", "-m", "bridgeserve.serve.child")
 TEMPLATE = ("-u", "-m", "bridgeserve.serve.template")
+_output = logging.getLogger("bridgeserve.child")
 MESSAGE_MAX = 1 << 20
 LINE_MAX = 16384  # octets of one line of a child's output
 # Between engine and template: one message is one packet, and the end of the other side is seen.
@@ -35,25 +37,28 @@ class ChildFailed(Exception):
 
 
 class Process(Protocol):
-    """A process of ours, as `asyncio.subprocess.Process` shows one."""
+    """A process of ours."""
 
     @property
     def pid(self) -> int: ...
 
     @property
-    def returncode(self) -> int | None: ...
+    def code(self) -> int:
+        """The exit code, below 0 for the signal that has ended it; 0 while it runs."""
 
     @property
-    def stdout(self) -> asyncio.StreamReader | None: ...
+    def exited(self) -> asyncio.Future[None]:
+        """Set when it has ended."""
 
     @property
-    def stderr(self) -> asyncio.StreamReader | None: ...
+    def closed(self) -> asyncio.Future[None]:
+        """Set when its output has ended too, which a process may hold open that it has left behind."""
 
-    async def wait(self) -> int:
-        """The exit code, below 0 for the signal that has ended it."""
+    def send_signal(self, number: int) -> None:
+        """Send a signal; harmless when it has ended."""
 
-    def send_signal(self, signal: int) -> None:
-        """Send a signal; raises ProcessLookupError."""
+    def close(self) -> None:
+        """End it if it runs, and its output."""
 
 
 class Spawner(Protocol):
@@ -80,60 +85,144 @@ class Fresh:
         return await _interpreter(CHILD, given)
 
 
-async def _interpreter(command: tuple[str, ...], given: tuple[int, ...]) -> asyncio.subprocess.Process:
-    pipe = asyncio.subprocess.PIPE
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        *command,
-        *map(str, given),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=pipe,
-        stderr=pipe,
-        pass_fds=given,
-    )
+class Output:
+    """What a process writes, to the log line by line; a line that never ends is broken."""
 
+    def __init__(self, level: int) -> None:
+        self._level = level
+        self._rest = b""
 
-async def relay(pipe: asyncio.StreamReader, pid: int, level: int) -> None:
-    """The output of a process to the log, line by line; a line that never ends is broken."""
-    logger = logging.getLogger("bridgeserve.child")
-    rest = b""
-    while data := await pipe.read(65536):
-        *lines, rest = (rest + data).split(b"\n")
+    def feed(self, data: bytes, pid: int) -> None:
+        """Some octets."""
+        *lines, rest = (self._rest + data).split(b"\n")
         if len(rest) > LINE_MAX:
             lines.append(rest)
             rest = b""
+        self._rest = rest
         for line in lines:
-            logger.log(level, "[%d] %s", pid, line.decode("utf-8", "backslashreplace"))
-    if rest:
-        logger.log(level, "[%d] %s", pid, rest.decode("utf-8", "backslashreplace"))
+            _output.log(self._level, "[%d] %s", pid, line.decode("utf-8", "backslashreplace"))
+
+    def end(self, pid: int) -> None:
+        """No more of it."""
+        if self._rest:
+            self.feed(b"\n", pid)
+
+
+class Interpreter(asyncio.SubprocessProtocol):
+    """See `Process`. (`asyncio.subprocess.Process.wait` waits for the pipes too.)"""
+
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.exited: asyncio.Future[None] = loop.create_future()
+        self.closed: asyncio.Future[None] = loop.create_future()
+        self._outputs = {1: Output(logging.INFO), 2: Output(logging.ERROR)}
+        self._transport: asyncio.SubprocessTransport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """It runs."""
+        self._transport = cast("asyncio.SubprocessTransport", transport)
+
+    @property
+    def pid(self) -> int:
+        """See `Process`."""
+        return self._transport.get_pid()
+
+    @property
+    def code(self) -> int:
+        """See `Process`."""
+        return self._transport.get_returncode() or 0
+
+    def pipe_data_received(self, pipe: int, data: bytes) -> None:
+        """Some of its output."""
+        self._outputs[pipe].feed(data, self.pid)
+
+    def pipe_connection_lost(self, pipe: int, error: Exception | None) -> None:
+        """The end of its output."""
+        if pipe in self._outputs:
+            self._outputs[pipe].end(self.pid)
+
+    def process_exited(self) -> None:
+        """It has ended."""
+        if not self.exited.done():
+            self.exited.set_result(None)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """It has ended, and so has its output."""
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+    def send_signal(self, number: int) -> None:
+        """See `Process`."""
+        if self._transport.get_returncode() is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._transport.send_signal(number)
+
+    def close(self) -> None:
+        """See `Process`."""
+        self._transport.close()
+
+
+async def _interpreter(command: tuple[str, ...], given: tuple[int, ...]) -> Interpreter:
+    loop = asyncio.get_running_loop()
+    arguments = map(str, given)
+    _, process = await loop.subprocess_exec(
+        Interpreter, sys.executable, *command, *arguments, stdin=subprocess.DEVNULL, pass_fds=given
+    )
+    return process
+
+
+class Pipe(asyncio.Protocol):
+    """One of the outputs of a forked child."""
+
+    def __init__(self, child: Forked, level: int) -> None:
+        self._child = child
+        self._output = Output(level)
+
+    def data_received(self, data: bytes) -> None:
+        """Some octets."""
+        self._output.feed(data, self._child.pid)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """No more of it."""
+        self._output.end(self._child.pid)
+        self._child.silent()
 
 
 class Forked:
-    """A child of the template: it is the template that waits for it."""
+    """A child of the template, which waits for it. See `Process`."""
 
-    def __init__(self, pid: int, stdout: asyncio.StreamReader, stderr: asyncio.StreamReader) -> None:
-        self.pid = pid
-        self.returncode: int | None = None
-        self.stdout = stdout
-        self.stderr = stderr
-        self._ended = asyncio.Event()
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.exited: asyncio.Future[None] = loop.create_future()
+        self.closed: asyncio.Future[None] = loop.create_future()
+        self.pid = 0
+        self.code = 0
+        self._open = 2
+        self.pipes: list[asyncio.BaseTransport] = []
 
-    async def wait(self) -> int:
+    def silent(self) -> None:
+        """One of its outputs has ended."""
+        self._open -= 1
+        if not self._open and not self.closed.done():
+            self.closed.set_result(None)
+
+    def send_signal(self, number: int) -> None:
         """See `Process`."""
-        await self._ended.wait()
-        assert self.returncode is not None
-        return self.returncode
-
-    def send_signal(self, signal: int) -> None:
-        """See `Process`."""
-        if self.returncode is None:
-            os.kill(self.pid, signal)
+        if not self.exited.done():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
 
     def end(self, code: int) -> None:
         """It has ended."""
-        if self.returncode is None:
-            self.returncode = code
-            self._ended.set()
+        if not self.exited.done():
+            self.code = code
+            self.exited.set_result(None)
+
+    def close(self) -> None:
+        """See `Process`."""
+        self.send_signal(signal.SIGKILL)
+        for pipe in self.pipes:
+            pipe.close()
 
 
 class Template:
@@ -145,24 +234,18 @@ class Template:
     def __init__(self, setup: dict[str, Any]) -> None:
         self._setup = setup
         self._control: socket.socket
-        self._process: asyncio.subprocess.Process
+        self._process: Interpreter
         self._children: dict[int, Forked] = {}
         self._asking = asyncio.Lock()
         self._answer: asyncio.Future[dict[str, Any]] | None = None
-        self._pipes: list[asyncio.ReadTransport] = []
         self._gone = False
-        self._outputs: list[asyncio.Future[None]] = []
+        self._ended: dict[int, int] = {}
 
     async def __aenter__(self) -> Template:
         """Start it and let it import the application; raises ChildFailed."""
         self._control, theirs = socket.socketpair(socket.AF_UNIX, CONTROL)
         with theirs:
             self._process = await _interpreter(TEMPLATE, (theirs.fileno(),))
-        assert self._process.stdout is not None and self._process.stderr is not None
-        self._outputs = [
-            asyncio.ensure_future(relay(self._process.stdout, self._process.pid, logging.INFO)),
-            asyncio.ensure_future(relay(self._process.stderr, self._process.pid, logging.ERROR)),
-        ]
         self._control.setblocking(False)
         asyncio.get_running_loop().add_reader(self._control.fileno(), self._hear)
         try:
@@ -176,39 +259,35 @@ class Template:
 
     async def __aexit__(self, *reason: object) -> None:
         self._lose()
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
-        await self._process.wait()
-        await asyncio.wait(self._outputs, timeout=1.0)
-        for output in self._outputs:
-            output.cancel()
-        for pipe in self._pipes:
-            pipe.close()
+        self._process.close()
+        await asyncio.wait((self._process.exited, self._process.closed), timeout=1.0)
 
     async def spawn(self, given: tuple[int, ...]) -> Process:
         """Let it fork."""
         loop = asyncio.get_running_loop()
-        readers, ends = [], []
+        child = Forked()
+        ends: list[int] = []
         try:
-            for _ in range(2):
+            for level in (logging.INFO, logging.ERROR):
                 ours, theirs = os.pipe()
                 ends.append(theirs)
-                reader = asyncio.StreamReader()
-                made = functools.partial(asyncio.StreamReaderProtocol, reader)
+                made = functools.partial(Pipe, child, level)
                 pipe, _ = await loop.connect_read_pipe(made, os.fdopen(ours, "rb", 0))
-                self._pipes = [each for each in self._pipes if not each.is_closing()] + [pipe]
-                readers.append(reader)
+                child.pipes.append(pipe)
             answer = await self._ask({}, [*given, *ends])
+            if "pid" not in answer:
+                raise ChildFailed(answer["reason"], answer["trace"])
+        except BaseException:
+            for opened in child.pipes:
+                opened.close()
+            raise
         finally:
             for end in ends:
                 os.close(end)
-        if "pid" not in answer:
-            raise ChildFailed(answer["reason"], answer["trace"])
-        child = Forked(answer["pid"], *readers)
-        if "code" in answer:
-            child.end(answer["code"])
-        else:
-            self._children[child.pid] = child
+        child.pid = answer["pid"]
+        self._children[child.pid] = child
+        if self._gone or child.pid in self._ended:
+            child.end(self._ended.pop(child.pid, -signal.SIGKILL))
         return child
 
     async def _ask(self, message: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
@@ -236,6 +315,8 @@ class Template:
             child = self._children.pop(told["ended"], None)
             if child is not None:
                 child.end(told["code"])
+            else:
+                self._ended[told["ended"]] = told["code"]  # before `spawn` has looked at its answer
         elif self._answer is not None and not self._answer.done():
             self._answer.set_result(told)
 
@@ -249,7 +330,6 @@ class Template:
         if self._answer is not None and not self._answer.done():
             self._answer.set_result({"reason": "the template process has ended", "trace": ""})
         for child in self._children.values():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(child.pid, signal.SIGKILL)
+            child.send_signal(signal.SIGKILL)
             child.end(-signal.SIGKILL)
         self._children.clear()
