@@ -32,6 +32,7 @@ class Call:
         "_files",
         "_owed",
         "_reading",
+        "_rest",
         "_say",
         "_sending",
         "_tasks",
@@ -55,6 +56,7 @@ class Call:
         self._owed = 0  # octets that went out, whose credit has not been given back
         self._under_way = 0  # octets that the child has sent and has no credit for again
         self._reading = False
+        self._rest = b""  # of the request body: read, and not asked for
         self._sending = False  # a file goes out
         self._closing = False  # ... and the response ends after it
 
@@ -165,19 +167,20 @@ class Call:
     # --- the request body ----------------------------------------------------------------------
 
     async def _read(self) -> None:
-        """The child asks for the next piece of the body."""
+        """The child asks for the next piece of the body; each wish brings one."""
         exchange = self.exchange
         try:
             if isinstance(exchange.spool, io.BytesIO):
                 data = exchange.spool.read(ipc.PIECE)
             else:
-                data = await exchange.read()
+                data = self._rest or await exchange.read()
         except ClientDisconnected:
             return  # it was told by GONE
         self._reading = False
-        for start in range(0, len(data), ipc.PIECE):
-            self._say(ipc.BODY, self.number, data[start : start + ipc.PIECE])
-        if not data:
+        self._rest = data[ipc.PIECE :]
+        if data:
+            self._say(ipc.BODY, self.number, data[: ipc.PIECE])
+        else:
             self._say(ipc.BODY_END, self.number, b"")
 
     # --- the end -------------------------------------------------------------------------------
