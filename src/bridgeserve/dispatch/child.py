@@ -33,6 +33,7 @@ from bridgeserve.wire.errors import CycleError
 
 _log = logging.getLogger("bridgeserve.error")
 STACK_SECONDS = 1.0  # for a child to write its stack
+LEAVE_SECONDS = 5.0  # for a child that is told to end; what its application leaves running may not keep it longer
 LINE_MAX = 16384  # octets of one line of its output
 COMMAND = [sys.executable, "-u", "-m", "bridgeserve.serve.child"]
 
@@ -65,6 +66,7 @@ class Child(asyncio.Protocol):
         self._stack = tempfile.TemporaryFile()  # noqa: SIM115  closed when the process has ended
         self._up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._numbers = 0
+        self._leaving: asyncio.TimerHandle | None = None
         self.call: Call | None = None
         self.served = 0
         self.ready_at = 0.0
@@ -137,6 +139,8 @@ class Child(asyncio.Protocol):
         self._ended(self)
 
     def _close(self) -> None:
+        if self._leaving is not None:
+            self._leaving.cancel()
         self._side.close()
         self._stack.close()
 
@@ -166,7 +170,13 @@ class Child(asyncio.Protocol):
         source, length, body = ipc.INLINE, -1, request.body
         if spool is not None:
             length = request.content_length or 0
-            if self._send_spool(spool):
+            try:
+                sent = self._send_spool(spool)
+            except OSError as error:
+                _log.error("child %d cannot be given a file and is replaced: %s", self.pid, error)
+                self.give_up("", 502)
+                return
+            if sent:
                 source = ipc.DESCRIPTOR
             elif length <= ipc.PIECE:
                 body = spool.read()
@@ -245,6 +255,7 @@ class Child(asyncio.Protocol):
         self.cause = self.cause or cause
         self.lose_call(status)
         self.kill()
+        self._transport.abort()  # nothing that it still says counts
 
     def lose_call(self, status: int) -> None:
         """The request in its hands will not be answered by it."""
@@ -259,9 +270,10 @@ class Child(asyncio.Protocol):
                 self._process.kill()
 
     def retire(self, cause: str) -> None:
-        """Let a free child end by itself: it sees the end of its stream."""
+        """Let a free child end by itself: it sees the end of its stream, and is killed after LEAVE_SECONDS."""
         self.cause = self.cause or cause
         self._transport.close()
+        self._leaving = asyncio.get_running_loop().call_later(LEAVE_SECONDS, self.kill)
 
     async def stack(self) -> str:
         """The Python stacks of its threads, written by itself on a signal; "" when it does not come to it."""
