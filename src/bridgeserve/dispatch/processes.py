@@ -76,6 +76,7 @@ class ProcessPool:
         self._failures = 0
         self._due: dict[Child, str] = {}  # to be replaced, and why
         self._leaving: set[Child] = set()  # replaced already
+        self._gone: set[Child] = set()  # ... and free, so that they end; they count no more
         self._replaced: Counter[str] = Counter()
         self._stopping = asyncio.Event()
         self._quiet = asyncio.Event()  # set while no child is busy
@@ -91,10 +92,15 @@ class ProcessPool:
         await self._tasks.__aenter__()
         try:
             made = await asyncio.gather(*(self._make() for _ in range(self._settings.size)), return_exceptions=True)
-            for child in made:
-                if isinstance(child, BaseException):
-                    raise child
+            children = [child for child in made if isinstance(child, Child)]
+            for failure in made:
+                if isinstance(failure, BaseException):
+                    for child in children:
+                        child.retire("stop")
+                    raise failure
+            for child in children:
                 self._join(child)
+            self._fill()
         except BaseException:
             await self.__aexit__(None, None, None)
             raise
@@ -161,21 +167,29 @@ class ProcessPool:
 
     @property
     def _busy(self) -> int:
-        return len(self._ready) - len(self._free)
+        return len(self._ready) - len(self._free) - len(self._gone)
 
     def _freed(self, child: Child) -> None:
         """A child has no request (any more)."""
         if child in self._leaving:
-            child.retire(self._due[child])
-            return
-        if child.served >= self._ready[child]:
-            self._renew(child, "max_requests")
-        self._free.append(child)
-        if self._busy < self._most and (exchange := self._room.take()) is not None:
-            self._free.pop()
-            self._give(child, exchange)
-        elif not self._busy:
+            self._let_go(child)
+        else:
+            if child.served >= self._ready[child]:
+                self._renew(child, "max_requests")
+            self._free.append(child)
+        self._next()
+
+    def _next(self) -> None:
+        """One child less is busy, or one more is there: who waits may come."""
+        while self._free and self._busy < self._most and (exchange := self._room.take()) is not None:
+            self._give(self._free.pop(), exchange)
+        if not self._busy:
             self._quiet.set()
+
+    def _let_go(self, child: Child) -> None:
+        """A free child that is replaced ends."""
+        self._gone.add(child)
+        child.retire(self._due[child])
 
     # --- children ------------------------------------------------------------------------------
 
@@ -191,32 +205,33 @@ class ProcessPool:
     def _join(self, child: Child) -> None:
         """A child has the application: it works from now on, and one that was due may go."""
         settings = self._settings
+        if not child.alive:
+            return  # it has ended since it was ready
         most = float("inf") if settings.max_requests is None else settings.max_requests
         self._ready[child] = int(min(most, 1 << 62)) + random.randint(0, settings.max_requests_jitter)
-        for old, cause in self._due.items():
+        for old in self._due:
             if old not in self._leaving and len(self._ready) - len(self._leaving) > settings.size:
                 self._leaving.add(old)
                 if old in self._free:
                     self._free.remove(old)
-                    old.retire(cause)
+                    self._let_go(old)
                 break
         self._freed(child)
-        self._fill()
 
     def _ended(self, child: Child) -> None:
         """The process of a child has ended."""
         child.lose_call(502)
         if self._ready.pop(child, None) is None:
-            return  # it ended while it started: `_start` knows
-        left = child in self._leaving
+            return  # it ended before it had joined: who started it knows
         self._leaving.discard(child)
+        self._gone.discard(child)
+        self._due.pop(child, None)
         if child in self._free:
             self._free.remove(child)
-        cause = self._due.pop(child, "") if left else child.cause
-        if not self._busy:
-            self._quiet.set()
+        self._next()
         if self._stopping.is_set():
             return
+        cause = child.cause
         known = cause in ("timeout", "garbage", "max_requests", "lifetime", "rss")
         self._replaced[cause if known else "crash"] += 1
         if not known:
@@ -232,9 +247,9 @@ class ProcessPool:
         """Start what is missing, and a successor for one that is due."""
         if self._stopping.is_set():
             return
-        working = len(self._ready) - len(self._leaving) + self._starting
         waiting = any(child not in self._leaving for child in self._due)
-        if working < self._settings.size or (waiting and working == self._settings.size):
+        wanted = self._settings.size + waiting
+        while len(self._ready) - len(self._leaving) + self._starting < wanted:
             self._starting += 1  # from now on, not from the first turn of the task
             self._tasks.spawn(self._start())
 
@@ -260,6 +275,7 @@ class ProcessPool:
                     child.retire("stop")
                 else:
                     self._join(child)
+                    self._fill()
                 return
 
     # --- time and memory -----------------------------------------------------------------------
