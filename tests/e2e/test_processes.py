@@ -100,9 +100,10 @@ def status_of(server: ServerProcess, path: str) -> int:
 # --- crashes -------------------------------------------------------------------------------------
 
 
-def test_children_killed_under_load(pool: Pool) -> None:
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_children_killed_under_load(pool: Pool, loop: str) -> None:
     """No kill costs more than the one request that the child had."""
-    server = pool(4)
+    server = pool(4, "--loop", loop)
     killed: list[int] = []
 
     async def kill() -> None:
@@ -346,9 +347,10 @@ def left_behind(server: ServerProcess) -> Iterator[int]:
         yield int(match[1])
 
 
-def test_a_grandchild_does_not_hold_the_end_up(pool: Pool) -> None:
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_a_grandchild_does_not_hold_the_end_up(pool: Pool, loop: str) -> None:
     """It has the pipes of its parent, which are never closed while it lives."""
-    server = pool(1)
+    server = pool(1, "--loop", loop)
     try:
         with RawClient(server.address, wait=WITHIN) as raw:
             raw.get("/leave-behind")
