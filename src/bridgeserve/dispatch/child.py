@@ -46,6 +46,19 @@ class ChildFailed(Exception):
         self.trace = trace
 
 
+class ExitProtocol(asyncio.subprocess.SubprocessStreamProtocol):
+    """Says when the process has ended; `Process.wait` of asyncio returns only when its pipes are closed too."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(limit=LINE_MAX, loop=loop)
+        self.exited = asyncio.Event()
+
+    def process_exited(self) -> None:
+        """See asyncio.SubprocessProtocol."""
+        super().process_exited()
+        self.exited.set()
+
+
 class Child(asyncio.Protocol):
     """:param setup: what the child has to know, for SETUP.
     :param freed: called when a request has ended and the child can take another.
@@ -61,6 +74,8 @@ class Child(asyncio.Protocol):
         self._ended = ended
         self._reader = ipc.FrameReader(ipc.FROM_CHILD)
         self._transport: asyncio.Transport
+        self._execution: asyncio.SubprocessTransport
+        self._exit: ExitProtocol
         self._process: asyncio.subprocess.Process
         self._side: socket.socket
         self._stack = tempfile.TemporaryFile()  # noqa: SIM115  closed when the process has ended
@@ -80,12 +95,14 @@ class Child(asyncio.Protocol):
 
         :raises ChildFailed: it did not get so far. OSError: the system has no room for it.
         """
+        loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair()
         self._side, side = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         with theirs, side:
             given = (theirs.fileno(), side.fileno(), self._stack.fileno())
             try:
-                self._process = await asyncio.create_subprocess_exec(
+                self._execution, self._exit = await loop.subprocess_exec(
+                    lambda: ExitProtocol(loop),
                     *COMMAND,
                     *map(str, given),
                     stdin=asyncio.subprocess.DEVNULL,
@@ -97,9 +114,9 @@ class Child(asyncio.Protocol):
                 ours.close()
                 self._close()
                 raise
+        self._process = asyncio.subprocess.Process(self._execution, self._exit, loop)
         self.alive = True
         self._side.setblocking(False)
-        loop = asyncio.get_running_loop()
         transport, _ = await loop.create_unix_connection(lambda: self, sock=ours)
         self._transport = transport
         self._say(ipc.SETUP, 0, json.dumps(self._setup).encode())
@@ -121,13 +138,16 @@ class Child(asyncio.Protocol):
             asyncio.ensure_future(self._relay(process.stderr, logging.ERROR)),
         ]
         try:
-            code = await process.wait()
+            await self._exit.exited.wait()
             # A process that it has left behind may hold the pipes open.
             await asyncio.wait(outputs, timeout=1.0)
         finally:
             for output in outputs:
                 output.cancel()
             self.kill()
+            self._execution.close()  # our ends of the pipes
+        code = process.returncode
+        assert code is not None
         self.alive = False
         if self._transport.is_reading():
             await asyncio.sleep(0)  # what it said last is read before its end counts
