@@ -13,6 +13,7 @@ here is who works, who waits, and when a child is replaced.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import logging
 import os
@@ -34,6 +35,7 @@ from bridgeserve.settings import Admission, Children
 from bridgeserve.wire import ipc
 
 _log = logging.getLogger("bridgeserve")
+LAST = 1.0  # seconds at the end for an application to see that its client was cut
 LOOK = 1.0  # seconds between two looks at age and memory
 PAUSE_MAX = 30.0  # seconds between two attempts to start a child
 FAILURES_MAX = 8  # attempts in a row that fail while no child is left: it is a crash loop
@@ -119,6 +121,9 @@ class ProcessPool:
             self._watch.close()
         if self._timer is not None:
             self._timer.cancel()
+        await self.drain(LAST)
+        if self._busy:
+            _log.error("children that are still in the application and are killed: %d", self._busy)
         for child in list(self._ready):
             if child.call is None:
                 child.retire("stop")
@@ -132,10 +137,8 @@ class ProcessPool:
 
     async def drain(self, grace: float) -> None:
         """Let the children end what they are doing, at most `grace` seconds."""
-        try:
+        with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._quiet.wait(), grace)
-        except TimeoutError:
-            _log.error("%d children are still in the application and are killed", self._busy)
 
     # --- requests ------------------------------------------------------------------------------
 
