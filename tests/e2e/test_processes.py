@@ -355,8 +355,10 @@ def test_a_grandchild_does_not_hold_the_end_up(pool: Pool, loop: str) -> None:
         with RawClient(server.address, wait=WITHIN) as raw:
             raw.get("/leave-behind")
             assert raw.read_answer().status == 200
+            raw.socket.settimeout(SOON)
             raw.get("/crash-and-leave")
             assert raw.read_answer().status == 502
+            raw.socket.settimeout(WITHIN)
             raw.get("/")
             assert raw.read_answer().status == 200
         ended = server.stop(5.0)

@@ -34,6 +34,7 @@ from bridgeserve.wire.errors import CycleError
 _log = logging.getLogger("bridgeserve.error")
 STACK_SECONDS = 1.0  # for a child to write its stack
 LEAVE_SECONDS = 5.0  # for a child that is told to end; what its application leaves running may not keep it longer
+LAST_WORDS = 0.1  # for the pipes of a process that has ended to end too, before its end is acted upon
 LINE_MAX = 16384  # octets of one line of its output
 COMMAND = [sys.executable, "-u", "-m", "bridgeserve.serve.child"]
 
@@ -139,18 +140,23 @@ class Child(asyncio.Protocol):
         ]
         try:
             await self._exit.exited.wait()
-            # A process that it has left behind may hold the pipes open.
+            # A process that it has left behind may hold the pipes open; nobody waits for that.
+            await asyncio.wait(outputs, timeout=LAST_WORDS)
+            if self._transport.is_reading():
+                await asyncio.sleep(0)  # what it said last is read before its end counts
+            self._over()
             await asyncio.wait(outputs, timeout=1.0)
         finally:
             for output in outputs:
                 output.cancel()
             self.kill()
             self._execution.close()  # our ends of the pipes
-        code = process.returncode
+
+    def _over(self) -> None:
+        """The process has ended."""
+        code = self._process.returncode
         assert code is not None
         self.alive = False
-        if self._transport.is_reading():
-            await asyncio.sleep(0)  # what it said last is read before its end counts
         self._transport.abort()
         self._close()
         if not self._up.done():
