@@ -151,6 +151,8 @@ class Child(asyncio.Protocol):
                 output.cancel()
             self.kill()
             self._execution.close()  # our ends of the pipes
+            self._transport.abort()
+            self._close()
 
     def _over(self) -> None:
         """The process has ended."""
@@ -158,7 +160,6 @@ class Child(asyncio.Protocol):
         assert code is not None
         self.alive = False
         self._transport.abort()
-        self._close()
         if not self._up.done():
             self._up.set_exception(ChildFailed(f"the child ended while it started: {describe(code)}"))
         self.cause = self.cause or describe(code)
@@ -303,17 +304,20 @@ class Child(asyncio.Protocol):
 
     async def stack(self) -> str:
         """The Python stacks of its threads, written by itself on a signal; "" when it does not come to it."""
+        if not self.alive:
+            return ""
         loop = asyncio.get_running_loop()
         descriptor = os.dup(self._stack.fileno())
+        start = os.fstat(descriptor).st_size  # behind that of an earlier request which did end then
         try:
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(STACK_SIGNAL)
             end = loop.time() + STACK_SECONDS
-            size, before = 0, -1
-            while loop.time() < end and (size == 0 or size != before):  # it is whole when it grows no more
+            size, before = start, -1
+            while loop.time() < end and (size == start or size != before):  # it is whole when it grows no more
                 await asyncio.sleep(0.02)
                 before, size = size, os.fstat(descriptor).st_size
-            return os.pread(descriptor, 65536, 0).decode("utf-8", "backslashreplace").rstrip("\n")
+            return os.pread(descriptor, 65536, start).decode("utf-8", "backslashreplace").rstrip("\n")
         finally:
             os.close(descriptor)
 
