@@ -101,14 +101,13 @@ def status_of(server: ServerProcess, path: str) -> int:
 # --- crashes -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("loop", "kills"), [("uvloop", KILLS), ("asyncio", KILLS // 2)])
-def test_children_killed_under_load(pool: Pool, loop: str, kills: int) -> None:
+def test_children_killed_under_load(pool: Pool) -> None:
     """No kill costs more than the one request that the child had."""
-    server = pool(4, "--loop", loop)
+    server = pool(4, "--loop", os.environ.get("TEST_LOOP", "auto"))
     killed: list[int] = []
 
     async def kill() -> None:
-        while len(killed) < kills:
+        while len(killed) < KILLS:
             await asyncio.sleep(0.2)  # the pace of the kills
             if found := children(server.pid):
                 os.kill(victim := random.choice(sorted(found)), signal.SIGKILL)
