@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import array
 import asyncio
-import contextlib
 import json
 import logging
 import os
@@ -41,7 +40,7 @@ PACE_AT_FIRST = 0.01
 LANE_MAX = 98304  # octets of a request that go by the lane, whose buffer is the system's to grant
 STACK_SECONDS = 1.0  # for a child to write its stack
 LAST_WORDS = 0.1  # seconds for the output of a process that has ended to end too
-LEAVE_SECONDS = 10.0  # between the end of the stream of a child and its own
+LEAVE_SECONDS = 5.0  # between the end of the stream of a child and its own
 
 
 class Owner(Protocol):
@@ -166,7 +165,14 @@ class Child(asyncio.Protocol):
         source, length, body = ipc.INLINE, -1, request.body
         if spool is not None:
             length = request.content_length or 0
-            if self._send_spool(spool):
+            try:
+                sent = self._send_spool(spool)
+            except OSError as error:
+                _log.error("child %d cannot be given a file and is replaced: %s", self.pid, error)
+                self.calls.append(call)
+                self.give_up("", 502)
+                return True
+            if sent:
                 source = ipc.DESCRIPTOR
             elif length <= ipc.PIECE:
                 body = spool.read()
@@ -188,8 +194,15 @@ class Child(asyncio.Protocol):
         return True
 
     def take_back(self) -> list[Call]:
-        """The requests in its lane that it has not begun, in order; they are no longer its."""
-        numbers = {ipc.HEADER.unpack_from(message)[1] for message in self._lane.take_back()}
+        """The requests in its lane that wait behind the first one, in order; they are no longer its.
+
+        When it can do no more, that is the first one too if it has not begun.
+        """
+        messages = self._lane.take_back()
+        numbers = [ipc.HEADER.unpack_from(message)[1] for message in messages]
+        if self.alive and self.calls and numbers[:1] == [self.calls[0].number]:
+            self._lane.send(messages[0])
+            del numbers[0]
         found = [call for call in self.calls if call.number in numbers]
         for call in found:
             self.calls.remove(call)
@@ -212,8 +225,7 @@ class Child(asyncio.Protocol):
             return False
         spool.flush()
         rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [descriptor]))
-        with contextlib.suppress(OSError):  # it has ended, which will show
-            self._side.sendmsg([b"f"], [rights])
+        self._side.sendmsg([b"f"], [rights])
         return True
 
     def _receive_file(self) -> int:

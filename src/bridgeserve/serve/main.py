@@ -11,8 +11,6 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 
-import anyio
-
 from bridgeserve.observe.logs import configure
 from bridgeserve.serve.application import StartupError, startup_text
 from bridgeserve.serve.server import Server
@@ -91,6 +89,12 @@ async def _serve(server: Server) -> int:
     loop.add_signal_handler(signal.SIGTERM, ask, signal.SIGTERM)
     loop.add_signal_handler(signal.SIGINT, ask, signal.SIGINT)
     loop.add_signal_handler(signal.SIGQUIT, force, signal.SIGQUIT)
+
+    async def watch() -> None:
+        await server.failed.wait()
+        stop.set()
+
+    watching = loop.create_task(watch())
     try:
         await _until(server, stop)
         if server.failed.is_set():
@@ -99,20 +103,10 @@ async def _serve(server: Server) -> int:
     except asyncio.CancelledError:
         if not forced.is_set():
             raise
+    finally:
+        watching.cancel()
     _log.info("stopped")
     return 0
-
-
-async def _first(stop: asyncio.Event, failed: asyncio.Event) -> None:
-    """Return when one of the two is set."""
-    async with anyio.create_task_group() as group:
-
-        async def wait(event: asyncio.Event) -> None:
-            await event.wait()
-            group.cancel_scope.cancel()
-
-        group.start_soon(wait, stop)
-        group.start_soon(wait, failed)
 
 
 async def _until(server: Server, stop: asyncio.Event) -> None:
@@ -120,12 +114,12 @@ async def _until(server: Server, stop: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
     async with contextlib.AsyncExitStack() as stack:
         starting = loop.create_task(stack.enter_async_context(server))
-        stopping = loop.create_task(_first(stop, server.failed))
+        stopping = loop.create_task(stop.wait())
         try:
             await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
             if starting.done():
                 await starting
-                await stopping
+                await stop.wait()
         finally:
             stopping.cancel()
             if not starting.done():

@@ -41,6 +41,7 @@ def fresh() -> bytes:
 async def stream(send: Send, pause: float, event: Callable[[], bytes]) -> None:
     """Endless; ends by the OSError of `send`, as the ASGI specification says."""
     _counts["opened"] += 1
+    say(f"opened {_counts['opened']}")
     await start(send, b"text/event-stream")
     try:
         while True:
@@ -54,6 +55,7 @@ async def stream(send: Send, pause: float, event: Callable[[], bytes]) -> None:
 async def watchful(receive: Receive, send: Send) -> None:
     """Says one thing and waits for the client to leave."""
     _counts["opened"] += 1
+    say(f"opened {_counts['opened']}")
     await start(send, b"text/event-stream")
     await body(send, EVENT, more=True)
     while (await receive())["type"] != "http.disconnect":

@@ -35,7 +35,7 @@ class Events:
         self._pause = pause
         self._event = event
         self._gone = gone
-        count("opened")
+        say(f"opened {count('opened')}")
 
     def __iter__(self) -> Generator[bytes, None, None]:
         while not self._gone():
