@@ -22,5 +22,5 @@ class Plan:
 
 FULL = Plan()
 QUICK = Plan(
-    rounds=2, seconds=1.0, warmup=0.4, latency_seconds=0.0, mixed_seconds=4.0, megabytes=50, idle=2000, churn=500
+    rounds=2, seconds=1.0, warmup=0.4, latency_seconds=0.0, mixed_seconds=3.0, megabytes=30, idle=2000, churn=500
 )
