@@ -79,4 +79,4 @@ container-test: $(RUN_STAMP)
 
 clean:
 	rm -rf $(VENV) build dist .coverage .coverage.* htmlcov .hypothesis .mypy_cache .pytest_cache .ruff_cache
-	find src tests examples scripts -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests examples scripts benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

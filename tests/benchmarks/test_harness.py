@@ -11,6 +11,7 @@ import pytest
 from benchmarks.__main__ import main, picked
 from benchmarks.apps import content
 from benchmarks.errors import BenchmarkError
+from benchmarks.flame import record
 from benchmarks.floor import ANSWER
 from benchmarks.loads import KINDS
 from benchmarks.loads.target import References
@@ -74,8 +75,12 @@ def test_a_server_runs_what_fits_it() -> None:
     }
 
 
-@pytest.mark.parametrize("interface", ["asgi", "wsgi"])
-@pytest.mark.parametrize("name", [name for name, row in WORKLOADS.items() if len(row.apps) > 1 and name != "django"])
+# Both interfaces where the apps do different things, else one.
+WSGI_TOO = ("json-post", "stream-down", "upload-length", "upload-chunked", "file", "io-wait")
+RUNS = [(name, "asgi") for name, row in WORKLOADS.items() if len(row.apps) > 1 and name != "django"]
+
+
+@pytest.mark.parametrize(("name", "interface"), [*RUNS, *((name, "wsgi") for name in WSGI_TOO)])
 def test_each_workload_runs_on_bridgeserve(name: str, interface: str) -> None:
     server = ours(interface).name
     cell = measure({name: [server]}, TINY, 1, lambda text: None, lambda results: None)[name][server]
@@ -188,6 +193,12 @@ def test_pinning_ends_with_the_block() -> None:
 def test_each_part_runs_alone(name: str) -> None:
     CASES[name](70)
     assert set(COUNTED) <= set(CASES)
+
+
+def test_a_flame_graph_needs_a_load_that_fits(tmp_path: Path) -> None:
+    for mode, workload in (("asgi", "flask"), ("threads", "stream-down")):
+        with pytest.raises(BenchmarkError, match=f"{workload} is no load for {mode}"):
+            record(mode, workload, 1, False, tmp_path / "flame.svg")
 
 
 def test_the_quick_profile_is_smaller() -> None:
