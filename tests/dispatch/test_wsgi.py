@@ -141,6 +141,37 @@ def test_a_chunk_is_sent_before_the_next_one_is_asked_for() -> None:
     assert seen == [b"1", b"12", b"123"]
 
 
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+def test_an_iterable_without_end_ends_with_its_content_length(method: bytes) -> None:
+    closed = []
+
+    def app(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        start_response("200 OK", [*PLAIN, ("Content-Length", "5")])
+        try:
+            while True:
+                yield b"abc"
+        finally:
+            closed.append(True)
+
+    port = serve(app, FakePort(make_request(method)))
+    assert port.complete and not port.cut
+    assert port.sent == b"abcabc"  # the session cuts it, and logs that there was more
+    assert closed == [True]
+
+
+def test_an_iterable_of_its_content_length_is_asked_for_its_end() -> None:
+    ends = []
+
+    def app(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        start_response("200 OK", [*PLAIN, ("Content-Length", "6")])
+        yield b"abc"
+        yield b"abc"
+        ends.append(True)
+
+    assert serve(app).sent == b"abcabc"
+    assert ends == [True]
+
+
 def test_write_sends_at_once_and_comes_before_the_iterable() -> None:
     port = FakePort()
 

@@ -1,7 +1,8 @@
 """ASGI 3 over HTTP: one application call for one exchange.
 
 Order of events (ASGI specification, HTTP connection scope): `http.response.start` once, then
-`http.response.body` until one without `more_body`. Anything else raises into the application.
+`http.response.body` until one without `more_body`. Anything else raises into the application; what it
+says after a complete response is ignored.
 """
 
 from __future__ import annotations
@@ -127,7 +128,7 @@ class AsgiCycle:
         return {"type": "http.disconnect"}
 
     async def send(self, message: Message) -> None:
-        """Take a message of the application.
+        """Take a message of the application; after a complete response there is nothing to do (ASGI, "more_body").
 
         :raises ClientDisconnected: (an OSError) the client has left.
         :raises RuntimeError: a message in the wrong order; TypeError, ValueError: one that cannot be sent.
@@ -138,7 +139,7 @@ class AsgiCycle:
             if not self._started:
                 raise RuntimeError("expected 'http.response.start' first, got 'http.response.body'")
             if self.complete:
-                raise RuntimeError("'http.response.body' after the response was complete")
+                return
             body = message.get("body", b"")
             if body.__class__ is not bytes:
                 body = _octets(body)
@@ -158,11 +159,13 @@ class AsgiCycle:
             if more and not exchange.writable:
                 await exchange.drain()
         elif kind == "http.response.start":
+            if self.complete:
+                return
             if self._started:
                 raise RuntimeError("expected 'http.response.body', got a second 'http.response.start'")
             self._head = ResponseHead.of(message["status"], message.get("headers", ()))
             self._started = True
-        else:
+        elif not self.complete:
             raise RuntimeError(f"expected 'http.response.start' or 'http.response.body', got {kind!r}")
 
     def fail(self) -> None:

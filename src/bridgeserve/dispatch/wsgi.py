@@ -10,6 +10,7 @@ import contextvars
 import logging
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Sized
+from math import inf
 from types import TracebackType
 from typing import Any, cast
 
@@ -102,7 +103,7 @@ class WsgiRunner:
 class WsgiCall:
     """One call of an application: start_response, write, the iterable."""
 
-    __slots__ = ("_app", "_head", "_iterator", "_port", "_sent", "_single", "close")
+    __slots__ = ("_app", "_head", "_iterator", "_left", "_port", "_sent", "_single", "close")
 
     def __init__(self, app: WsgiApp, port: Port) -> None:
         self._app = app
@@ -110,6 +111,7 @@ class WsgiCall:
         self._head: ResponseHead | None = None
         self._sent = False  # the head is out
         self._iterator: Iterator[bytes] | None = None
+        self._left: float = inf  # octets of a response in pieces that its Content-Length has room for
         self._single = False  # the iterable says that it has one chunk
         self.close: Callable[[], object] | None = None  # the iterable's; the caller of `begin` owes it
 
@@ -153,6 +155,8 @@ class WsgiCall:
                 return False
             if chunk:
                 self._send(chunk)
+                if self._left < 0:
+                    break  # PEP 3333 "Handling the Content-Length Header": enough is sent, and it may never end
                 return True
         self._end(b"")
         return False
@@ -184,6 +188,9 @@ class WsgiCall:
             self._port.write(data)
         else:
             self._respond(data, False)
+            if self._head is not None and self._head.content_length is not None:
+                self._left = self._head.content_length
+        self._left -= len(data)
 
     def _end(self, data: bytes) -> None:
         if self._sent:
