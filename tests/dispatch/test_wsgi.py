@@ -141,12 +141,24 @@ def test_a_chunk_is_sent_before_the_next_one_is_asked_for() -> None:
     assert seen == [b"1", b"12", b"123"]
 
 
-@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
-def test_an_iterable_without_end_ends_with_its_content_length(method: bytes) -> None:
+@pytest.mark.parametrize(
+    ("method", "status", "headers", "sent"),
+    [
+        (b"GET", "200 OK", [("Content-Length", "5")], b"abcabc"),  # the session cuts it, and logs that there was more
+        (b"HEAD", "200 OK", [("Content-Length", "5")], b"abc"),
+        (b"HEAD", "200 OK", [], b"abc"),
+        (b"GET", "204 No Content", [], b"abc"),
+        (b"GET", "205 Reset Content", [], b"abc"),
+        (b"GET", "304 Not Modified", [], b"abc"),
+    ],
+)
+def test_an_iterable_without_end_ends_with_what_the_client_can_get(
+    method: bytes, status: str, headers: list[tuple[str, str]], sent: bytes
+) -> None:
     closed = []
 
     def app(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        start_response("200 OK", [*PLAIN, ("Content-Length", "5")])
+        start_response(status, headers)
         try:
             while True:
                 yield b"abc"
@@ -155,7 +167,7 @@ def test_an_iterable_without_end_ends_with_its_content_length(method: bytes) -> 
 
     port = serve(app, FakePort(make_request(method)))
     assert port.complete and not port.cut
-    assert port.sent == b"abcabc"  # the session cuts it, and logs that there was more
+    assert port.sent == sent
     assert closed == [True]
 
 

@@ -18,12 +18,13 @@ from bridgeserve.dispatch.base import ClientDisconnected
 from bridgeserve.dispatch.environ import Environs, early_hints
 from bridgeserve.dispatch.files import FileWrapper
 from bridgeserve.dispatch.port import Port
-from bridgeserve.wire.framing import ResponseHead
+from bridgeserve.wire.framing import BODYLESS, ResponseHead
 
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
 _log = logging.getLogger("bridgeserve.error")
+NO_CONTENT = BODYLESS | {205}  # RFC 9110 sections 15.3.5, 15.3.6 and 15.4.5
 JOIN_MAX = 65536  # octets of a list that are sent in one piece
 ERROR_HEADERS = [(b"content-type", b"text/plain; charset=utf-8")]
 HOP_BY_HOP = frozenset(  # PEP 3333 "Other HTTP Features": an application may not use them
@@ -111,7 +112,7 @@ class WsgiCall:
         self._head: ResponseHead | None = None
         self._sent = False  # the head is out
         self._iterator: Iterator[bytes] | None = None
-        self._left: float = inf  # octets of a response in pieces that its Content-Length has room for
+        self._left: float = inf  # octets that the client can still get of a response in pieces
         self._single = False  # the iterable says that it has one chunk
         self.close: Callable[[], object] | None = None  # the iterable's; the caller of `begin` owes it
 
@@ -156,7 +157,7 @@ class WsgiCall:
             if chunk:
                 self._send(chunk)
                 if self._left < 0:
-                    break  # PEP 3333 "Handling the Content-Length Header": enough is sent, and it may never end
+                    break  # PEP 3333 "Handling the Content-Length Header": enough was sent; it may never end by itself
                 return True
         self._end(b"")
         return False
@@ -188,9 +189,15 @@ class WsgiCall:
             self._port.write(data)
         else:
             self._respond(data, False)
-            if self._head is not None and self._head.content_length is not None:
-                self._left = self._head.content_length
+            self._left = self._room()
         self._left -= len(data)
+
+    def _room(self) -> float:
+        """Octets that the client can get of a response in pieces: what is more need not be asked for."""
+        assert self._head is not None
+        if self._port.request.method == b"HEAD" or self._head.status in NO_CONTENT:
+            return 0
+        return inf if self._head.content_length is None else self._head.content_length
 
     def _end(self, data: bytes) -> None:
         if self._sent:
