@@ -12,7 +12,7 @@ BENCH_STAMP := $(VENV)/.installed-bench
 PEERS_STAMP := $(VENV)/.installed-peers
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint format fuzz bench conformance-peers container-test clean
+.PHONY: help serve test lint format fuzz bench bench-quick bench-micro bench-instructions conformance-peers container-test clean
 
 help:
 	@echo "make serve           run the demo app on $(BIND)"
@@ -20,8 +20,11 @@ help:
 	@echo "make lint            the same without the tests"
 	@echo "make format          rewrite the sources in the house's format"
 	@echo "make fuzz            property tests, many more examples"
-	@echo "make bench           measure beside other servers"
-	@echo "make conformance-peers  HTTP/1.1 cases on other servers"
+	@echo "make bench           measure beside other servers, everything: hours"
+	@echo "make bench-quick     the same for the targets only: under three minutes"
+	@echo "make bench-micro     time the parts alone (pyperf)"
+	@echo "make bench-instructions  count the instructions of a request (valgrind)"
+	@echo "make conformance-peers  HTTP/1.1 cases on other servers, five minutes"
 	@echo "make container-test  build the image and run it (root, Debian)"
 	@echo "make clean           remove the environment and all caches"
 
@@ -38,6 +41,7 @@ $(TEST_STAMP): pyproject.toml | $(BIN)/python
 
 $(BENCH_STAMP): pyproject.toml | $(BIN)/python
 	$(PIP) --editable '.[bench]'
+	@$(PIP) --editable '.[bench-bjoern]' >/dev/null 2>&1 || echo "bjoern did not build and is left out: apt-get install libev-dev"
 	@touch $@ $(RUN_STAMP)
 
 $(PEERS_STAMP): pyproject.toml | $(BIN)/python
@@ -62,8 +66,19 @@ format: $(TEST_STAMP)
 fuzz: $(TEST_STAMP)
 	$(BIN)/python -m pytest tests/property --hypothesis-profile=fuzz --timeout=0
 
+RESULTS := benchmarks/results
+
 bench: $(BENCH_STAMP)
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks run --json $(RESULTS)/full.json --markdown $(RESULTS)/full.md --charts $(RESULTS)/charts
+
+bench-quick: $(BENCH_STAMP)
+	@$(BIN)/python -m benchmarks quick --json $(RESULTS)/quick.json
+
+bench-micro: $(BENCH_STAMP)
+	$(BIN)/python -m benchmarks.micro
+
+bench-instructions: $(BENCH_STAMP)
+	$(BIN)/python -m benchmarks.micro.instructions
 
 # Writes docs/conformance.md.
 conformance-peers: $(PEERS_STAMP)
@@ -74,4 +89,4 @@ container-test: $(RUN_STAMP)
 
 clean:
 	rm -rf $(VENV) build dist .coverage .coverage.* htmlcov .hypothesis .mypy_cache .pytest_cache .ruff_cache
-	find src tests examples scripts -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests examples scripts benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -12,13 +12,14 @@ from typing import cast
 
 import uvloop
 
-from benchmarks.apps import BODY, TYPE
+from benchmarks.apps.content import BODY
+from benchmarks.apps.content import JSON as TYPE
 
 HEAD_END = b"\r\n\r\n"
 # As long as the answers of the others: the same app, with a date and a server's name.
 ANSWER = (
     b"HTTP/1.1 200 OK\r\ndate: Sat, 01 Jan 2000 00:00:00 GMT\r\nserver: floor\r\n"
-    b"content-type: %s\r\ncontent-length: %d\r\n\r\n%s" % (TYPE, len(BODY), BODY)
+    b"content-type: %b\r\ncontent-length: %d\r\n\r\n%b" % (TYPE.encode(), len(BODY), BODY)
 )
 
 

@@ -1,112 +1,105 @@
-"""Rounds over servers: what a request costs, and what an idle connection holds."""
+"""Rounds: each server once a round, freshly started, in an order that is shuffled anew.
+
+So that what changes on the machine meanwhile hits all of them alike. A server that fails is reported as such, and
+left out of the rounds that follow.
+"""
 
 from __future__ import annotations
 
-import json
+import os
 import random
-import resource
-import socket
-import statistics
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
-from benchmarks.client import Load, ask, connect, requests
-from benchmarks.proc import tree_kib
-from benchmarks.servers import ROOT, BenchmarkError, Server, cores, environment, pinned, running
+from benchmarks.apps import content
+from benchmarks.errors import BenchmarkError
+from benchmarks.figures import Cell, Cells, Figures, Results
+from benchmarks.loads import KINDS
+from benchmarks.loads.connections import raise_limit
+from benchmarks.loads.target import References, Target
+from benchmarks.loads.transfer import FILE_MIB, MIB
+from benchmarks.plan import Plan
+from benchmarks.processes import cores, pinned
+from benchmarks.servers import SERVERS, Server
+from benchmarks.workloads import WORKLOADS, Workload
 
-FLOOR = "floor"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """How much is measured. `seconds` bounds one load."""
-
-    requests: int = 20_000
-    rounds: int = 5
-    connections: int = 32
-    warmup: int = 2_000
-    seconds: float = 60.0
-    seed: int = field(default_factory=lambda: random.randrange(2**32))
+Choice = Mapping[str, Sequence[str]]  # servers by workload
+Step = Callable[[str], None]
 
 
-Results = dict[str, list[Load]]
+def fits(server: Server, workload: Workload) -> bool:
+    """True when this server can run this workload's app."""
+    return server.interface in workload.apps and (server.logs or not workload.logged)
 
 
-def measure(servers: Sequence[Server], plan: Plan, tell: Callable[[str], None]) -> Results:
-    """All servers once a round, in an order shuffled anew, each freshly started.
+def choose(servers: Sequence[str], workloads: Sequence[str]) -> dict[str, list[str]]:
+    """For each workload the servers that fit it."""
+    return {workload: [name for name in servers if fits(SERVERS[name], WORKLOADS[workload])] for workload in workloads}
 
-    So that what changes on the machine meanwhile hits all of them alike. `tell` hears of each result.
-    """
-    order = list(servers)
-    shuffle = random.Random(plan.seed).shuffle
-    results: Results = {server.name: [] for server in servers}
-    for number in range(1, plan.rounds + 1):
-        shuffle(order)
-        for server in order:
-            load = measure_once(server, plan)
-            results[server.name].append(load)
-            tell(f"round {number}: {server.name} {load.cpu_us:.1f} µs, busy {load.busy:.0%}")
+
+def steps(choice: Choice, plan: Plan) -> int:
+    """How many measurements that makes."""
+    return plan.rounds * sum(len(servers) for servers in choice.values())
+
+
+@contextmanager
+def prepared(choice: Choice, plan: Plan) -> Iterator[None]:
+    """What servers and loads need from the machine: descriptors, and the file that is sent."""
+    if "connections" in choice:
+        raise_limit(2 * plan.idle + 1000)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "file"
+        if "file" in choice:
+            path.write_bytes(content.PIECE * (FILE_MIB * MIB // len(content.PIECE)))
+        before = os.environ.get(content.FILE_VARIABLE)
+        os.environ[content.FILE_VARIABLE] = str(path)
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ[content.FILE_VARIABLE]
+            else:
+                os.environ[content.FILE_VARIABLE] = before
+
+
+def measure(choice: Choice, plan: Plan, seed: int, step: Step, done: Callable[[Results], None]) -> Results:
+    """All of it. `step` hears of each measurement, `done` gets the results so far after each workload."""
+    shuffle = random.Random(seed).shuffle
+    results: Results = {}
+    with prepared(choice, plan):
+        for name, servers in choice.items():
+            results[name] = _workload(WORKLOADS[name], [SERVERS[server] for server in servers], plan, shuffle, step)
+            done(results)
     return results
 
 
-def measure_once(server: Server, plan: Plan) -> Load:
-    """Start a server, load it, stop it. Raises BenchmarkError when the load fails."""
+def _workload(
+    workload: Workload, servers: Sequence[Server], plan: Plan, shuffle: Callable[[list[Server]], None], step: Step
+) -> Cells:
+    cells = {server.name: Cell() for server in servers}
+    references = References()
+    order = list(servers)
+    for number in range(1, plan.rounds + 1):
+        shuffle(order)
+        for server in order:
+            cell = cells[server.name]
+            if not cell.error:
+                try:
+                    cell.rounds.append(measure_once(server, workload, plan, references))
+                except (BenchmarkError, OSError, ValueError) as error:
+                    cell.error = str(error) or type(error).__name__
+            step(f"{workload.name}, round {number}: {server.name}{', failed' if cell.error else ''}")
+    return cells
+
+
+def measure_once(server: Server, workload: Workload, plan: Plan, references: References) -> Figures:
+    """Start a server, check and load it, stop it. Raises BenchmarkError."""
+    if lacks := server.missing():
+        raise BenchmarkError(f"not installed: {', '.join(lacks)}")
     server_core, load_core = cores()
-    with running(server, server_core) as (pid, port), pinned(load_core):
-        command = [sys.executable, "-m", "benchmarks.client", "--port", str(port), "--pid", str(pid)]
-        command += ["--connections", str(plan.connections), "--requests", str(plan.requests)]
-        command += ["--warmup", str(plan.warmup), "--seconds", str(plan.seconds)]
-        done = subprocess.run(
-            command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=3 * plan.seconds, check=False
-        )
-        if done.returncode:
-            raise BenchmarkError(done.stderr.strip())
-    return Load(**json.loads(done.stdout))
-
-
-def ratios(results: Results, name: str, base: str = FLOOR) -> list[float]:
-    """A server's cost by that of `base`, round by round; empty when `base` was not measured."""
-    return [one.cpu_us / other.cpu_us for one, other in zip(results[name], results.get(base, ()), strict=False)]
-
-
-def median(values: Sequence[float]) -> float:
-    """The middle of the rounds: one disturbed round does not move it."""
-    return statistics.median(values)
-
-
-def idle_kib(server: Server, connections: int) -> float:
-    """KiB that an idle keep-alive connection costs the server's processes, each after one request.
-
-    The kernel's own memory for sockets is not in it. Raises BenchmarkError when connections did not stay open.
-    """
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    server_core, load_core = cores()
-    numbered = requests()
-    held: list[socket.socket] = []
-
-    def open_some(count: int) -> None:
-        for _ in range(count):
-            held.append(connect(port))
-            ask(held[-1], next(numbered))
-
-    with running(server, server_core) as (pid, port), pinned(load_core):
-        try:
-            # What a server allocates once must not be shared out among the connections.
-            open_some(100)
-            before = tree_kib(pid)
-            open_some(connections)
-            # A moment for what the server still tidies up after the last answer.
-            time.sleep(0.5)
-            after = tree_kib(pid)
-            for connection in held[::50]:
-                ask(connection, next(numbered))
-        except OSError as error:
-            raise BenchmarkError(str(error)) from error
-        finally:
-            for connection in held:
-                connection.close()
-    return (after - before) / connections
+    app = workload.apps[server.interface]
+    with pinned(load_core), server.running(app, workload.threads, workload.logged, server_core) as found:
+        target = Target(found, workload, plan, server.interface, server.closes, references)
+        return KINDS[workload.kind](target)

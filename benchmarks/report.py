@@ -1,16 +1,86 @@
-"""Results as a Markdown table and as data for JSON."""
+"""A run as data for JSON, and as Markdown: a table for each workload, what failed, and the targets."""
 
 from __future__ import annotations
 
-import os
-import platform
-import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import Plan, Results, median, ratios
+from benchmarks.errors import BenchmarkError
+from benchmarks.figures import FIGURES, Cell, Cells, Results, median, ratios, spread
+from benchmarks.plan import Plan
 from benchmarks.servers import SERVERS
+from benchmarks.targets import verdicts
+from benchmarks.workloads import WORKLOADS
+
+# The figure that a workload's table is sorted by and its chart shows.
+PRIMARY = {"download": "cpu_us_mb", "upload": "cpu_us_mb", "file": "cpu_us_mb"}
+PRIMARY |= {"mixed": "p99_ms", "idle": "kib", "start": "start_ms"}
+PAGE_MARKS = ("<!-- figures -->", "<!-- /figures -->")
+
+
+@dataclass
+class Run:
+    """A run with all that belongs to it."""
+
+    machine: dict[str, Any]
+    versions: dict[str, str | None]
+    commit: str
+    plan: dict[str, Any]
+    seed: int
+    results: Results
+
+    def data(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "machine": self.machine,
+            "versions": self.versions,
+            "commit": self.commit,
+            "plan": self.plan,
+            "seed": self.seed,
+            "results": {
+                workload: {name: _cell_data(cell) for name, cell in cells.items()}
+                for workload, cells in self.results.items()
+            },
+            "targets": [
+                {**asdict(found.target), "ratios": found.ratios, "verdict": found.text.strip("*")}
+                for found in verdicts(self.results)
+            ],
+        }
+
+
+def _cell_data(cell: Cell) -> dict[str, Any]:
+    medians = {name: round(median(cell.values(name)), 4) for name in FIGURES if cell.values(name)}
+    rounds = [{name: round(value, 4) for name, value in one.items()} for one in cell.rounds]
+    return {"median": medians, "rounds": rounds, "error": cell.error}
+
+
+def new_run(machine: dict[str, Any], versions: dict[str, str | None], commit: str, plan: Plan, seed: int) -> Run:
+    """A run without results yet."""
+    return Run(machine, versions, commit, asdict(plan), seed, {})
+
+
+def load(paths: Sequence[Path]) -> Run:
+    """A run from JSON files, the workloads of later ones in place of earlier ones. Raises BenchmarkError."""
+    found: Run | None = None
+    for path in paths:
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            results = {
+                workload: {name: Cell(cell["rounds"], cell["error"]) for name, cell in cells.items()}
+                for workload, cells in data.pop("results").items()
+            }
+            data.pop("targets")
+            earlier = found.results if found else {}
+            found = Run(**data, results={**earlier, **results})
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise BenchmarkError(f"{path} holds no run: {error!r}") from None
+    if found is None:
+        raise BenchmarkError("no file")
+    return found
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -19,56 +89,103 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def speed_table(results: Results) -> str:
-    """Median µs per request, the ratio to the floor with its range over the rounds, and the budget."""
+def primary(workload: str) -> str:
+    """The figure that counts most there."""
+    return PRIMARY.get(WORKLOADS[workload].kind, "cpu_us")
+
+
+def ranked(workload: str, cells: Cells) -> list[str]:
+    """The servers that were measured, the best first."""
+    figure = primary(workload)
+    found = [name for name, cell in cells.items() if cell.rounds and not cell.error and cell.values(figure)]
+    return sorted(found, key=lambda name: median(cells[name].values(figure)), reverse=not FIGURES[figure].less)
+
+
+def workload_table(workload: str, cells: Cells, load: str = "client") -> str:
+    """All figures of a workload, median and range over the rounds; for `hello` the ratio to the floor too."""
+    names = ranked(workload, cells)
+    columns = [figure for figure in FIGURES if any(cells[name].values(figure) for name in names)]
+    columns.sort(key=lambda figure: figure != primary(workload))
+    floor = "floor" in names
+    header = ["server", *(FIGURES[figure].title for figure in columns), *(["times the floor"] if floor else [])]
     rows = []
-    for name, loads in results.items():
-        found = ratios(results, name)
-        ratio = f"{median(found):.2f} ({min(found):.2f} to {max(found):.2f})" if found else "-"
-        costs = [load.cpu_us for load in loads]
-        cost = f"{median(costs):.1f} ({min(costs):.1f} to {max(costs):.1f})"
-        budget = SERVERS[name].budget
-        busy = f"{median([load.busy for load in loads]):.0%}"
-        rows.append([name, cost, ratio, f"{budget}" if budget else "-", busy])
-    return table(["server", "CPU µs per request", "ratio to floor", "at most", "busy"], rows)
+    for name in names:
+        values = [cells[name].values(figure) for figure in columns]
+        row = [spread(value, FIGURES[key].digits) if value else "-" for key, value in zip(columns, values, strict=True)]
+        if floor:
+            # The budgets were set for the Python client: under wrk the floor takes many requests at a time.
+            budget = SERVERS[name].budget if load == "client" else None
+            row.append(_floor_ratio(cells, name, primary(workload), budget))
+        rows.append([f"**{name}**" if name.startswith("bridgeserve") else _label(name), *row])
+    return table(header, rows) if rows else "Nothing was measured."
 
 
-def idle_table(results: Mapping[str, float]) -> str:
-    """KiB per idle connection."""
-    return table(["server", "KiB per idle connection"], [[name, f"{kib:.2f}"] for name, kib in results.items()])
+def _label(name: str) -> str:
+    return f"{name} (a connection per request)" if SERVERS[name].closes else name
 
 
-def machine() -> dict[str, Any]:
-    """What the numbers depend on."""
-    return {
-        "python": platform.python_version(),
-        "kernel": platform.release(),
-        "machine": platform.machine(),
-        "cores": len(os.sched_getaffinity(0)),
-        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
+def _floor_ratio(cells: Cells, name: str, figure: str, budget: float | None) -> str:
+    # ratios() divides the peer by the base; here the base is the floor.
+    found = ratios(cells, figure, [name], "floor")
+    return "-" if not found else f"{median(found):.2f}" + (f" (at most {budget})" if budget else "")
 
 
-def speed_data(results: Results, plan: Plan, missing: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """Everything that was measured, for JSON."""
-    servers = {}
-    for name, loads in results.items():
-        found = ratios(results, name)
-        servers[name] = {
-            "version": SERVERS[name].version(),
-            "cpu_us": [round(load.cpu_us, 3) for load in loads],
-            "cpu_us_median": round(median([load.cpu_us for load in loads]), 3),
-            "busy": [round(load.busy, 3) for load in loads],
-            "ratio": [round(value, 3) for value in found],
-            "ratio_median": round(median(found), 3) if found else None,
-            "budget": SERVERS[name].budget,
-        }
-    return {"machine": machine(), "plan": asdict(plan), "servers": servers, "missing": dict(missing)}
+def failures(cells: Cells) -> list[str]:
+    """A line for each server that failed; of what it said when it did not start, the last line."""
+    return [f"- {name}: {_short(cell.error)}" for name, cell in cells.items() if cell.error]
 
 
-def idle_data(results: Mapping[str, float], connections: int, missing: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """Everything that was measured, for JSON."""
-    servers = {
-        name: {"version": SERVERS[name].version(), "kib_per_connection": round(kib, 3)} for name, kib in results.items()
-    }
-    return {"machine": machine(), "connections": connections, "servers": servers, "missing": dict(missing)}
+def _short(error: str) -> str:
+    lines = [line.strip() for line in error.splitlines() if line.strip()]
+    told = lines[0]
+    if told.startswith("did not start"):
+        told = f"{told} ({lines[-1]})" if len(lines) > 1 else told
+    return told[:300].replace("|", "\\|")
+
+
+def targets_table(results: Results) -> str:
+    """Ratios of the peers to bridgeserve against what was aimed at."""
+    rows = []
+    for found in verdicts(results):
+        target = found.target
+        what = f"{target.workload}, {FIGURES[target.figure].title}"
+        ratio = spread(found.ratios, 2) if found.ratios else "-"
+        rows.append([target.ours, " / ".join(target.peers), what, ratio, f"{target.least:g}", found.text])
+    return table(["bridgeserve", "beside", "figure", "peer ÷ ours", "at least", ""], rows)
+
+
+def described(run: Run) -> str:
+    """Machine, versions and commit in a few lines."""
+    about, plan = run.machine, run.plan
+    installed = ", ".join(f"{name} {found}" for name, found in run.versions.items() if found)
+    absent = ", ".join(name for name, found in run.versions.items() if not found)
+    lines = [
+        f"{about['processor'] or about['architecture']}, {about['cores']} cores, {about['system']}, {about['python']}.",
+        f"Commit {run.commit or 'unknown'}, {about['time']}.",
+        f"{plan['rounds']} rounds, seed {run.seed}, load by {plan['load']} for {plan['seconds']:g} s, "
+        f"transfers of {plan['megabytes']} MiB, {plan['idle']:,} idle connections.",
+        f"Versions: {installed}.",
+    ]
+    return "  \n".join([*lines, *([f"Not installed: {absent}."] if absent else [])])
+
+
+def markdown(run: Run, charts: str = "") -> str:
+    """The whole report. `charts`: the folder of the pictures as seen from the page, "" for none."""
+    parts = [described(run)]
+    for workload, cells in run.results.items():
+        parts += [f"### {workload}", f"{WORKLOADS[workload].what[:1].upper()}{WORKLOADS[workload].what[1:]}."]
+        if charts and ranked(workload, cells):
+            parts.append(f"![{workload}]({charts}/{workload}.svg)")
+        parts.append(workload_table(workload, cells, run.plan["load"]))
+        if failed := failures(cells):
+            parts.append("Not measured:\n\n" + "\n".join(failed))
+    parts += ["### Targets", targets_table(run.results)]
+    return "\n\n".join(parts) + "\n"
+
+
+def put_into_page(page: str, text: str) -> str:
+    """The page with the text between its marks. Raises BenchmarkError for a page without them."""
+    first, last = PAGE_MARKS
+    if page.count(first) != 1 or page.count(last) != 1:
+        raise BenchmarkError(f"the page has to hold {first} and {last} once each")
+    return re.sub(f"{first}.*?{last}", lambda _: f"{first}\n\n{text.strip()}\n\n{last}", page, flags=re.S)

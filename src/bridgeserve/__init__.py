@@ -9,42 +9,33 @@ The keyword arguments are the command line's options with underscores.
 
 from __future__ import annotations
 
-from typing import Any
+import importlib
+from typing import TYPE_CHECKING, Any
 
-import anyio
-from anyio.abc import TaskStatus
-
+import bridgeserve.serve as _package
 from bridgeserve._version import __version__
-from bridgeserve.net.listeners import Address
-from bridgeserve.serve.application import StartupError
-from bridgeserve.serve.main import main_loop
-from bridgeserve.serve.server import Server as _Server
-from bridgeserve.sources import ConfigError, from_options
+
+if TYPE_CHECKING:
+    from bridgeserve.api import Server, run, serve
+    from bridgeserve.serve.application import StartupError
+    from bridgeserve.sources import ConfigError
+
+# `bridgeserve.serve` is the function; the package of that name is imported first, so that it never takes the place.
+assert globals().pop("serve") is _package
 
 __all__ = ["ConfigError", "Server", "StartupError", "__version__", "run", "serve"]
 
-
-class Server(_Server):
-    """Serve `app` inside a running asyncio loop, as an async context manager. Signals are left alone.
-
-    :param app: an application object, or its name such as "module:attribute".
-    :param options: the options of the command line, with underscores.
-    :raises ConfigError: for an option that does not exist or a value that is not allowed.
-    """
-
-    def __init__(self, app: object, **options: Any) -> None:
-        super().__init__(app, from_options(**options))
+_HOMES = {
+    "Server": "bridgeserve.api",
+    "run": "bridgeserve.api",
+    "serve": "bridgeserve.api",
+    "StartupError": "bridgeserve.serve.application",
+    "ConfigError": "bridgeserve.sources",
+}
 
 
-def run(app: object, **options: Any) -> int:
-    """Serve `app` until a signal says stop; returns the exit code (0, 1 or 3)."""
-    return main_loop(app, from_options(**options))
-
-
-async def serve(
-    app: object, *, task_status: TaskStatus[list[Address]] = anyio.TASK_STATUS_IGNORED, **options: Any
-) -> None:
-    """Serve `app` until cancelled, then stop gracefully; `task_status` gets the bound addresses once ready."""
-    async with Server(app, **options) as server:
-        task_status.started(server.addresses)
-        await anyio.sleep_forever()
+def __getattr__(name: str) -> Any:
+    """Import a name when it is asked for: a child of process mode needs none of them, and starts in half the time."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

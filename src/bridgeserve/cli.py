@@ -139,18 +139,19 @@ def _guarded(action: Callable[[], int]) -> int:
         return STARTUP_FAILURE
 
 
-def _prepare(app: str, settings: Settings) -> Prepared:
+def _prepare(app: str, settings: Settings, load_here: bool = False) -> Prepared:
     return prepare(
         app,
         factory=settings.factory,
         app_dir=settings.app_dir,
         interface=settings.interface,
         mode=settings.mode,
+        load_here=load_here,
     )
 
 
 def _check(app: str, settings: Settings) -> int:
-    prepared = _prepare(app, settings)
+    prepared = _prepare(app, settings, load_here=True)
     click.echo(f"ok: {app} is {'an ASGI' if prepared.kind == 'asgi' else 'a WSGI'} app, mode {prepared.mode}")
     return 0
 
@@ -159,6 +160,8 @@ def _serve(app: str, settings: Settings) -> int:
     prepared = _prepare(app, settings)
     from bridgeserve.serve.main import main_loop
 
+    if prepared.mode == "processes":  # its processes load the app
+        return main_loop(app, settings)
     # What was found out is settled: the factory has been called, the kind and the mode are known.
     known = replace(settings, factory=False, interface=prepared.kind, mode=prepared.mode)
     return main_loop(prepared.app, known)

@@ -11,7 +11,7 @@ from dataclasses import Field, dataclass, field, fields
 from typing import Any, Literal
 
 from bridgeserve.binds import ALLOWED, Bind, parse_bind, tcp_bind
-from bridgeserve.cpus import default_threads
+from bridgeserve.cpus import available_cpus, default_threads
 
 Kind = Literal["text", "path", "int", "float", "flag", "switch", "choice", "bind", "header"]
 GROUPS = ("Application", "Sockets", "Overload", "Limits", "Timeouts", "Logging", "Responses", "Process")
@@ -42,11 +42,26 @@ class Timeouts:
 
 @dataclass(frozen=True, kw_only=True)
 class Admission:
-    """Requests running at once (None: no limit), requests waiting, and the longest wait in seconds."""
+    """Requests running at once (None: no limit), requests waiting, and the longest wait and run in seconds (None: no
+    limit).
+    """
 
     concurrency: int | None = None
     queue: int = 1024
     queue_timeout: float = 30.0
+    run_timeout: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Children:
+    """How many processes there are, and after how many requests, seconds or octets each gets a successor."""
+
+    size: int = 1
+    preload: bool = False
+    max_requests: int | None = None
+    max_requests_jitter: int = 0
+    max_lifetime: float | None = None
+    max_rss: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +148,43 @@ class Settings:
         maximum=4096,
         default="min(32, CPUs + 4), CPUs as the control group grants them",
     )
+    processes: int = _option(
+        "int",
+        "Application",
+        "Size of the process pool.",
+        make=available_cpus,
+        minimum=1,
+        maximum=1024,
+        default="CPUs, as the control group grants them",
+    )
+    preload: bool = _option(
+        "flag", "Application", "Import the app once and fork the process pool from that process.", False
+    )
+    max_requests: int | None = _option(
+        "int",
+        "Application",
+        "Requests after which a process of the pool gets a successor.",
+        minimum=1,
+        aliases=("--limit-max-requests",),
+    )
+    max_requests_jitter: int = _option(
+        "int",
+        "Application",
+        "Up to so many requests more, by chance for each process, so that they do not all go together.",
+        0,
+        minimum=0,
+        aliases=("--limit-max-requests-jitter",),
+    )
+    max_lifetime: float | None = _option(
+        "float", "Application", "Age in seconds after which a process of the pool gets a successor.", minimum=1
+    )
+    max_rss: int | None = _option(
+        "int",
+        "Application",
+        "Resident memory above which a process of the pool gets a successor (Linux).",
+        minimum=MIB,
+        metavar="BYTES",
+    )
     root_path: str = _option("text", "Application", "ASGI root_path, WSGI SCRIPT_NAME.", "", metavar="PATH")
     lifespan: str = _choice(
         "Application", "Run the ASGI lifespan. auto: when the app supports it.", "auto", "on", "off"
@@ -163,7 +215,7 @@ class Settings:
         "int", "Overload", "Requests running at once; idle connections do not count.", minimum=1
     )
     limit_queue: int = _option(
-        "int", "Overload", "Requests waiting for a thread; beyond: 503 with Retry-After.", 1024, minimum=0
+        "int", "Overload", "Requests waiting for a thread or a process; beyond: 503 with Retry-After.", 1024, minimum=0
     )
     timeout_queue: float = _option(
         "float", "Overload", "Longest wait in that queue, in seconds; beyond: 503.", 30.0, minimum=0
@@ -219,6 +271,13 @@ class Settings:
         75.0,
         minimum=0,
         aliases=("--keep-alive",),
+    )
+    timeout_request: float | None = _option(
+        "float",
+        "Timeouts",
+        "Longest run of the app for one request, in seconds; beyond: 504, or a cut when the answer has begun.",
+        minimum=0.1,
+        aliases=("-t", "--timeout"),
     )
     timeout_graceful: float = _option(
         "float",
@@ -286,7 +345,24 @@ class Settings:
     @property
     def admission(self) -> Admission:
         """What is done under overload."""
-        return Admission(concurrency=self.limit_concurrency, queue=self.limit_queue, queue_timeout=self.timeout_queue)
+        return Admission(
+            concurrency=self.limit_concurrency,
+            queue=self.limit_queue,
+            queue_timeout=self.timeout_queue,
+            run_timeout=self.timeout_request,
+        )
+
+    @property
+    def children(self) -> Children:
+        """The processes of the pool."""
+        return Children(
+            size=self.processes,
+            preload=self.preload,
+            max_requests=self.max_requests,
+            max_requests_jitter=self.max_requests_jitter,
+            max_lifetime=self.max_lifetime,
+            max_rss=self.max_rss,
+        )
 
     @property
     def binds(self) -> tuple[Bind, ...]:

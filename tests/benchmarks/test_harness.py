@@ -1,172 +1,184 @@
-"""The harness measures what it says: texts of /proc, ratios, and real runs against the floor."""
+"""The harness as a whole: apps, servers, runs against the floor, the command."""
 
 from __future__ import annotations
 
 import json
 import os
-import socket
 import sys
-import threading
-import time
 from pathlib import Path
 
 import pytest
-from benchmarks.__main__ import choose, main
-from benchmarks.apps import BODY
-from benchmarks.client import Clients, Load, ask, connect, requests
+from benchmarks.__main__ import main, picked
+from benchmarks.apps import content
+from benchmarks.errors import BenchmarkError
+from benchmarks.flame import record
 from benchmarks.floor import ANSWER
-from benchmarks.measure import ratios
-from benchmarks.servers import SERVERS, BenchmarkError, Server, pinned, running
+from benchmarks.loads import KINDS
+from benchmarks.loads.target import References
+from benchmarks.measure import choose, measure, measure_once
+from benchmarks.messages import connect, expected, template
+from benchmarks.micro.cases import CASES, COUNTED
+from benchmarks.plan import FULL, QUICK, Plan
+from benchmarks.processes import cores, free_port, pinned, running
+from benchmarks.report import primary
+from benchmarks.servers import RAW, SERVERS, Job, Server
+from benchmarks.workloads import WORKLOADS
+from click.testing import CliRunner
 
 from benchmarks import proc
 
-pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="pins processes and reads /proc")
 
-STAT = "12 (a) name (x)) S 7 12 12 0 -1 4194560 100 0 0 0 250 50 9 9 20 0 3 0 100 1000 10"
-
-
-def test_stat_with_brackets_in_the_name() -> None:
-    assert proc.parent_of(STAT) == 7
-    assert proc.ticks_ns(STAT) == 300 * proc.TICK_NS
-
-
-def test_schedstat_and_pss() -> None:
-    assert proc.schedstat_ns("123456789 42 7\n") == 123456789
-    assert proc.pss_kib("00400000-7ff Rollup\nRss:    900 kB\nPss:    512 kB\nPss_Dirty:  1 kB\n") == 512
-    with pytest.raises(ValueError, match="Pss"):
-        proc.pss_kib("Rss: 900 kB\n")
+TINY = Plan(
+    rounds=1,
+    seconds=0.1,
+    warmup=0.05,
+    latency_seconds=0.1,
+    mixed_seconds=0.3,
+    megabytes=1,
+    idle=20,
+    churn=20,
+)
+HELLO = template("/items/42")
 
 
-def test_a_tree_holds_descendants_only(tmp_path: Path) -> None:
-    for pid, parent in ((10, 1), (11, 10), (12, 11), (20, 1)):
-        (tmp_path / str(pid)).mkdir()
-        (tmp_path / str(pid) / "stat").write_text(f"{pid} (x) S {parent} 0 0")
-    (tmp_path / "99").mkdir()  # ended: no stat any more
-    (tmp_path / "meminfo").write_text("")
-    assert sorted(proc.tree(10, tmp_path)) == [10, 11, 12]
+def ours(interface: str) -> Server:
+    """bridgeserve, which is installed where these tests run."""
+    return SERVERS["bridgeserve-asgi" if interface == "asgi" else "bridgeserve-threads"]
 
 
-def test_threads_are_summed(tmp_path: Path) -> None:
-    for thread, spent in ((5, 1000), (6, 234)):
-        folder = tmp_path / "5" / "task" / str(thread)
-        folder.mkdir(parents=True)
-        (folder / "schedstat").write_text(f"{spent} 0 1\n")
-    assert proc.threads_ns(5, tmp_path) == 1234
+def test_every_server_has_arguments_for_every_workload() -> None:
+    for name, server in SERVERS.items():
+        for workload in choose([name], list(WORKLOADS)):
+            for logged in (False, True):
+                app = WORKLOADS[workload].apps.get(server.interface, "")
+                words = server.arguments(Job(app, 8765, 5, logged))
+                assert any("8765" in word for word in words)
+                assert all(isinstance(word, str) for word in words)
 
 
-def test_our_own_time_is_what_the_clock_says() -> None:
-    before, own = proc.process_ns(os.getpid()), time.process_time_ns()
-    while time.process_time_ns() - own < 20_000_000:
-        pass
-    assert proc.process_ns(os.getpid()) - before >= 20_000_000 - proc.TICK_NS
+def test_every_workload_has_a_load_and_a_request() -> None:
+    for workload in WORKLOADS.values():
+        assert workload.kind in KINDS
+        for interface in workload.apps:
+            assert workload.requests[interface].one().endswith((b"\r\n\r\n", content.ORDER_BODY))
 
 
-def test_ratios_are_taken_round_by_round() -> None:
-    results = {"floor": [Load(10, 100, 1), Load(10, 200, 1)], "other": [Load(10, 250, 1), Load(10, 400, 1)]}
-    assert ratios(results, "other") == [2.5, 2.0]
-    assert ratios({"other": results["other"]}, "other") == []
+def test_a_server_runs_what_fits_it() -> None:
+    names = ["floor", "waitress", "uvicorn-h11"]
+    found = choose(names, ["hello", "hello-logged", "flask", "fastapi"])
+    assert found == {
+        "hello": names,
+        "hello-logged": ["uvicorn-h11"],
+        "flask": ["waitress"],
+        "fastapi": ["uvicorn-h11"],
+    }
 
 
-def test_no_request_is_like_another() -> None:
-    numbered = requests()
-    found = [next(numbered) for _ in range(1000)]
-    assert len(set(found)) == 1000
-    assert {len(request) for request in found} == {len(found[0])}
-    assert found[0].count(b"\r\n") == 8 + 2
+# Both interfaces where the apps do different things, else one.
+WSGI_TOO = ("json-post", "stream-down", "upload-length", "upload-chunked", "file", "io-wait")
+RUNS = [(name, "asgi") for name, row in WORKLOADS.items() if len(row.apps) > 1 and name != "django"]
 
 
-def test_a_run_against_the_floor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("name", "interface"), [*RUNS, *((name, "wsgi") for name in WSGI_TOO)])
+def test_each_workload_runs_on_bridgeserve(name: str, interface: str) -> None:
+    server = ours(interface).name
+    cell = measure({name: [server]}, TINY, 1, lambda text: None, lambda results: None)[name][server]
+    assert cell.error == ""
+    assert primary(name) in cell.rounds[0]
+    # Of so few connections the memory may be anything.
+    assert all(value >= 0 for figure, value in cell.rounds[0].items() if figure != "kib")
+
+
+def test_the_order_is_about_as_long_as_its_answer() -> None:
+    answer = content.total(content.ORDER_BODY)
+    assert 2000 < len(content.ORDER_BODY) < 2400
+    assert abs(len(answer) - len(content.ORDER_BODY)) < 100
+
+
+def test_a_run_with_the_command(tmp_path: Path) -> None:
     before = os.sched_getaffinity(0)
-    out = tmp_path / "speed.json"
-    sizes = ["--requests", "400", "--rounds", "2", "--connections", "4", "--warmup", "50"]
-    assert main(["--servers", "floor", *sizes, "--json", str(out)]) == 0
+    files = {"json": tmp_path / "new" / "run.json", "markdown": tmp_path / "run.md"}
+    words = ["run", "--servers", "floor,bridgeserve-processes", "--workloads", "hello", "--rounds", "2"]
+    words += ["--seconds", "0.1", "--quick", "--load", "client", "--seed", "5"]
+    done = CliRunner().invoke(
+        main, [*words, *(word for kind, path in files.items() for word in (f"--{kind}", str(path)))]
+    )
+    assert done.exit_code == 0, done.output
     assert os.sched_getaffinity(0) == before
-    assert "| floor |" in capsys.readouterr().out
-    floor = json.loads(out.read_text())["servers"]["floor"]
-    assert floor["ratio"] == [1.0, 1.0]
-    assert len(floor["cpu_us"]) == 2
-    assert all(1 < cost < 10_000 for cost in floor["cpu_us"])
+    data = json.loads(files["json"].read_text())
+    floor = data["results"]["hello"]["floor"]
+    assert len(floor["rounds"]) == 2
+    assert all(1 < one["cpu_us"] < 10_000 for one in floor["rounds"])
+    assert data["seed"] == 5
+    assert data["machine"]["cores"] == len(before)
+    assert "| floor |" in files["markdown"].read_text()
+    again = CliRunner().invoke(main, ["report", str(files["json"])])
+    assert again.output == files["markdown"].read_text()
 
 
-def test_idle_connections_of_the_floor(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["idle", "--servers", "floor", "--connections", "50"]) == 0
-    assert "| floor |" in capsys.readouterr().out
+def test_what_nobody_can_measure_is_exit_code_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    absent = Server("floor", RAW, ("no-such-distribution",), lambda job: [])
+    monkeypatch.setitem(SERVERS, "floor", absent)
+    done = CliRunner().invoke(main, ["run", "--servers", "floor", "--workloads", "hello", "--quick"])
+    assert done.exit_code == 1
+    assert "- floor: not installed: no-such-distribution" in done.output
+
+
+def test_the_list() -> None:
+    done = CliRunner().invoke(main, ["list"])
+    assert done.exit_code == 0
+    for name in (*SERVERS, *WORKLOADS):
+        assert name in done.output
+
+
+def test_names_by_pattern() -> None:
+    names = ["floor", "granian-asgi", "granian-wsgi", "waitress"]
+    assert picked("all", names, "server") == names
+    assert picked("waitress,granian-*", names, "server") == names[1:]
+    assert picked("-granian-*", names, "server") == ["floor", "waitress"]
+    done = CliRunner().invoke(main, ["run", "--servers", "nobody"])
+    assert done.exit_code == 2
+    assert "no server 'nobody'" in done.output
+
+
+def test_a_server_that_fails_is_told_and_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = Server("broken", RAW, ("uvloop",), lambda job: ["benchmarks.no_such_module", str(job.port)])
+    monkeypatch.setitem(SERVERS, "broken", broken)
+    heard: list[str] = []
+    plan = Plan(**{**vars(TINY), "rounds": 2})
+    results = measure({"hello": ["broken", "floor"]}, plan, 3, heard.append, lambda results: None)
+    assert "no_such_module" in results["hello"]["broken"].error
+    assert len(results["hello"]["floor"].rounds) == 2
+    assert len(heard) == 4
+
+
+def test_a_server_with_another_answer_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = WORKLOADS["hello"].__class__(**{**vars(WORKLOADS["hello"]), "answer": expected(b"another")})
+    with pytest.raises(BenchmarkError, match="size 48 and not 7"):
+        measure_once(SERVERS["floor"], wanted, TINY, References())
 
 
 def test_the_floor_answers_requests_in_pieces_and_in_one() -> None:
-    request = next(requests())
-    with running(SERVERS["floor"], min(os.sched_getaffinity(0))) as (pid, port), connect(port) as connection:
-        assert pid in proc.tree(os.getpid())
-        connection.sendall(request[:30])
-        assert ask(connection, request[30:]) == ANSWER
-        connection.sendall(request * 2)
-        connection.settimeout(5)
-        answers = b""
-        while len(answers) < 2 * len(ANSWER):
-            answers += connection.recv(65536)
-        assert answers == ANSWER * 2
+    request = HELLO.one()
+    with SERVERS["floor"].running("", 1, False, min(os.sched_getaffinity(0))) as found, connect(found.port) as peer:
+        assert found.pid in proc.tree(os.getpid())
+        for pieces, count in (((request[:30], request[30:]), 1), ((request * 2,), 2)):
+            for piece in pieces:
+                peer.sendall(piece)
+            answers = b""
+            while len(answers) < count * len(ANSWER):
+                answers += peer.recv(65536)
+            assert answers == ANSWER * count
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [
-        ANSWER.replace(b"200", b"503"),
-        ANSWER.replace(BODY, BODY.upper()),
-        ANSWER.replace(b"server: floor", b"connection: close"),
-        b"",
-    ],
-)
-def test_a_wrong_answer_is_not_measured(answer: bytes) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def serve() -> None:
-            with listener.accept()[0] as peer:
-                peer.recv(65536)
-                peer.sendall(answer)
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        with connect(listener.getsockname()[1]) as connection, pytest.raises(BenchmarkError):
-            ask(connection, next(requests()))
-        thread.join(5)
-
-
-def test_an_answer_that_goes_wrong_under_load_is_found() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def serve() -> None:
-            with listener.accept()[0] as peer:
-                for answer in (ANSWER, ANSWER, ANSWER.replace(b"200", b"500")):
-                    peer.recv(65536)
-                    peer.sendall(answer)
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        clients = Clients(listener.getsockname()[1], 1)
-        with pytest.raises(BenchmarkError, match="wrong answer"):
-            clients.send(5, 5.0)
-        clients.close()
-        thread.join(5)
-
-
-def test_a_server_that_does_not_start_is_told() -> None:
-    broken = Server("broken", ("uvloop",), lambda port: ["benchmarks.no_such_module", str(port)])
+def test_a_server_that_does_not_start_says_why() -> None:
+    port = free_port()
     with (
-        pytest.raises(BenchmarkError, match="no_such_module"),
-        running(broken, min(os.sched_getaffinity(0))),
+        pytest.raises(BenchmarkError, match=r"did not start, exit 1\n(?s:.*)no_such_module"),
+        running(["benchmarks.no_such_module"], port, min(os.sched_getaffinity(0))),
     ):
         pass
-
-
-def test_unknown_and_missing_servers(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(BenchmarkError, match="nobody"):
-        choose("nobody")
-    absent = Server("absent", ("no-such-distribution",), lambda port: [])
-    monkeypatch.setitem(SERVERS, "absent", absent)
-    chosen, missing = choose("floor,absent")
-    assert [server.name for server in chosen] == ["floor"]
-    assert missing == {"absent": ["no-such-distribution"]}
-    assert main(["--servers", "absent"]) == 1
 
 
 def test_pinning_ends_with_the_block() -> None:
@@ -174,3 +186,21 @@ def test_pinning_ends_with_the_block() -> None:
     with pinned(min(before)):
         assert os.sched_getaffinity(0) == {min(before)}
     assert os.sched_getaffinity(0) == before
+    assert set(cores()) <= before
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_each_part_runs_alone(name: str) -> None:
+    CASES[name](70)
+    assert set(COUNTED) <= set(CASES)
+
+
+def test_a_flame_graph_needs_a_load_that_fits(tmp_path: Path) -> None:
+    for mode, workload in (("asgi", "flask"), ("threads", "stream-down")):
+        with pytest.raises(BenchmarkError, match=f"{workload} is no load for {mode}"):
+            record(mode, workload, 1, False, tmp_path / "flame.svg")
+
+
+def test_the_quick_profile_is_smaller() -> None:
+    for name in ("rounds", "seconds", "warmup", "latency_seconds", "mixed_seconds", "megabytes", "idle", "churn"):
+        assert getattr(QUICK, name) < getattr(FULL, name), name

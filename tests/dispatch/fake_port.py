@@ -89,6 +89,9 @@ class FakePort:
             self._more("send_file", os.pread(file, count, offset))
         return self.sends_files
 
+    def flush(self) -> None:
+        """Nothing is held back."""
+
     def abort(self) -> None:
         if not self.complete:
             self.cut = True

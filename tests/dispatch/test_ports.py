@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import io
+import socket
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 
 import pytest
 
+from bridgeserve.dispatch.call import Call
 from bridgeserve.dispatch.inline import InlinePort
+from bridgeserve.dispatch.pipe import Channel, PipePort, endpoint_facts
 from bridgeserve.dispatch.port import Port
+from bridgeserve.dispatch.tasks import Tasks
 from bridgeserve.dispatch.threads import Bridge, ThreadPort
+from bridgeserve.wire import ipc
 from dispatch.fake_exchange import FakeExchange
 from dispatch.fake_port import TCP, FakePort, make_request
 from dispatch.port_suite import BODY, PortSuite, Rig
@@ -104,10 +112,98 @@ class ThreadRig(InlineRig):
         self.loop.close()
 
 
-def _threads() -> Iterator[Rig]:
-    rig = ThreadRig()
-    yield rig
-    rig.close()
+class PipeRig(ThreadRig):
+    """The test is the child; the engine's side of the call runs on a loop in another thread."""
+
+    source = ipc.INLINE
+
+    def __init__(self) -> None:
+        self.reader = ipc.FrameReader(ipc.FROM_CHILD)
+        self.tasks = Tasks()
+        super().__init__()
+        self.bridge.wait_for(self.tasks.__aenter__)
+
+    def make(self) -> Port:
+        self.sockets = [
+            *socket.socketpair(),
+            *socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM),
+        ]
+        self.stream, stream, self.side, side = self.sockets
+        self.call = Call(self.exchange, 1, 0.0, self.say, self.receive_file, self.tasks)
+        self.exchange.on_disconnect = self.call.leave
+        self.stream.setblocking(False)
+        self.loop.add_reader(self.stream, self.read)
+        head = b"POST / HTTP/1.1\r\nhost: example.test\r\ncontent-length: %d" % len(BODY)
+        body = b""
+        if self.source == ipc.INLINE:
+            body = BODY
+        elif self.source == ipc.ASKED:
+            self.exchange.spool = io.BytesIO(BODY)
+        else:
+            with tempfile.TemporaryFile() as file:
+                file.write(BODY)
+                file.seek(0)
+                socket.send_fds(self.side, [b"f"], [file.fileno()])
+        asked = ipc.RequestFrame(head, endpoint_facts(TCP), self.source, len(BODY), body)
+        pipe = PipePort(Channel(stream, side), 1, ipc.RequestFrame.unpack(asked.pack()))
+        assert (pipe.endpoint.scheme, pipe.endpoint.client, pipe.endpoint.server) == (
+            TCP.scheme,
+            TCP.client,
+            TCP.server,
+        )
+        return pipe
+
+    def say(self, kind: int, number: int, payload: bytes) -> None:
+        self.stream.sendall(ipc.frame(kind, number, payload))
+
+    def receive_file(self) -> int:
+        return socket.recv_fds(self.side, 1, 1)[1][0]
+
+    def read(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            for kind, number, payload in self.reader.feed(self.stream.recv(1 << 20)):
+                assert number == 1
+                self.call.take(kind, payload)
+
+    def settle(self) -> None:
+        self.port.flush()
+        super().settle()
+
+    async def _turn(self) -> None:
+        self.read()
+        await self.tasks.drain(10.0)
+
+    def close(self) -> None:
+        """The application has ended: the call is over on both sides."""
+        self.port.close()  # type: ignore[attr-defined]
+        self.settle()
+        assert self.call.state == "free"
+        assert self.exchange.complete or self.exchange.cut or self.exchange.lost
+        self.loop.call_soon_threadsafe(self.loop.remove_reader, self.stream)
+        super().close()
+        for each in self.sockets:
+            each.close()
+
+
+class AskingPipeRig(PipeRig):
+    """... whose body is asked for."""
+
+    source = ipc.ASKED
+
+
+class FilePipeRig(PipeRig):
+    """... whose body is a file."""
+
+    source = ipc.DESCRIPTOR
+
+
+def _closing(kind: type[ThreadRig]) -> Callable[[], Iterator[Rig]]:
+    def made() -> Iterator[Rig]:
+        rig = kind()
+        yield rig
+        rig.close()
+
+    return made
 
 
 def _inline() -> Iterator[Rig]:
@@ -118,7 +214,14 @@ def _fake() -> Iterator[Rig]:
     yield FakeRig()
 
 
-RIGS: dict[str, Callable[[], Iterator[Rig]]] = {"fake": _fake, "inline": _inline, "threads": _threads}
+RIGS: dict[str, Callable[[], Iterator[Rig]]] = {
+    "fake": _fake,
+    "inline": _inline,
+    "threads": _closing(ThreadRig),
+    "pipe": _closing(PipeRig),
+    "pipe, asking": _closing(AskingPipeRig),
+    "pipe, file": _closing(FilePipeRig),
+}
 
 
 @pytest.fixture(params=RIGS)

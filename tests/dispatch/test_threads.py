@@ -3,62 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
 
 from bridgeserve.dispatch import threads
-from bridgeserve.dispatch.threads import Bridge, ThreadPool
-from bridgeserve.dispatch.wsgi import WsgiRunner
-from bridgeserve.settings import Admission
+from bridgeserve.dispatch.threads import Bridge
 from dispatch.fakes import FakeExchange, make_request
+from dispatch.pools import LIMIT, Gate, Run, StartResponse, ended, errors, get, hello, make_pool, numbers
 from net.clock import turns, until
-
-StartResponse = Callable[..., Callable[[bytes], None]]
-Run = Callable[[Callable[[], Any]], None]
-LIMIT = 15.0  # seconds after which a wait of a thread is a failure
-
-
-def make_pool(app: Any, size: int = 2, *, memory: int = 1000, buffering: bool = True, **admission: Any) -> ThreadPool:
-    runner = WsgiRunner(app, multithread=True, multiprocess=False)
-    return ThreadPool(runner, size, Admission(**admission), memory, buffering)
-
-
-def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
-
-
-def hello(environ: dict[str, Any], start_response: StartResponse) -> list[bytes]:
-    start_response("200 OK", [])
-    return [environ["PATH_INFO"].encode()]
-
-
-def get(pool: ThreadPool, path: bytes = b"/") -> FakeExchange:
-    exchange = FakeExchange(make_request(path))
-    pool.dispatch(exchange)
-    return exchange
-
-
-async def ended(exchange: FakeExchange) -> FakeExchange:
-    await until(lambda: exchange.lost)
-    return exchange
-
-
-class Gate:
-    """A WSGI app that waits until it may go on; `paths` are the requests that it has seen."""
-
-    def __init__(self) -> None:
-        self.paths: list[str] = []
-        self.go = threading.Semaphore(0)
-
-    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> list[bytes]:
-        self.paths.append(environ["PATH_INFO"])
-        assert self.go.acquire(timeout=LIMIT)
-        return hello(environ, start_response)
 
 
 class Stream:
@@ -104,7 +60,7 @@ def test_it_runs_in_the_pool(run: Run) -> None:
             for exchange in made:
                 await ended(exchange)
             assert [exchange.body for exchange in made] == [b"/0", b"/1", b"/2"]
-            await until(lambda: pool.statistics() == {"threads": 3, "running": 0, "waiting": 0, "refused": 0})
+            await until(lambda: numbers(pool) == (3, 0, 0, 0))
         assert names == {"bridgeserve-0", "bridgeserve-1", "bridgeserve-2"}
         assert not names & {thread.name for thread in threading.enumerate()}
 
@@ -118,7 +74,7 @@ def test_many_requests_through_a_small_pool(run: Run) -> None:
                 made = [get(pool, b"/%d" % number) for number in range(200)]
                 for number, exchange in enumerate(made):
                     assert (await ended(exchange)).body == b"/%d" % number
-            await until(lambda: pool.statistics() == {"threads": 2, "running": 0, "waiting": 0, "refused": 0})
+            await until(lambda: numbers(pool) == (2, 0, 0, 0))
 
     run(main)
 
@@ -133,13 +89,13 @@ def test_those_that_wait_run_in_order_and_the_rest_is_refused(run: Run) -> None:
         async with make_pool(app, 1, queue=3) as pool:
             made = [get(pool, b"/%d" % number) for number in range(5)]
             await until(lambda: app.paths)
-            assert pool.statistics() == {"threads": 1, "running": 1, "waiting": 3, "refused": 1}
+            assert numbers(pool) == (1, 1, 3, 1)
             assert made[4].status == 503
             app.go.release(4)
             for exchange in made[:4]:
                 await ended(exchange)
             assert app.paths == ["/0", "/1", "/2", "/3"]
-            await until(lambda: pool.statistics() == {"threads": 1, "running": 0, "waiting": 0, "refused": 1})
+            await until(lambda: numbers(pool) == (1, 0, 0, 1))
 
     run(main)
 
@@ -179,7 +135,7 @@ def test_the_limit_of_requests_may_be_below_the_threads(run: Run) -> None:
         async with make_pool(app, 4, concurrency=1) as pool:
             made = [get(pool, b"/%d" % number) for number in range(2)]
             await until(lambda: app.paths)
-            assert pool.statistics() == {"threads": 4, "running": 1, "waiting": 1, "refused": 0}
+            assert numbers(pool) == (4, 1, 1, 0)
             app.go.release(2)
             await ended(made[1])
 
@@ -412,7 +368,7 @@ def test_a_thread_that_never_returns_is_left_behind(run: Run, caplog: pytest.Log
             left.extend(thread for thread in threading.enumerate() if thread.name.startswith("bridgeserve-"))
 
     run(main)
-    assert errors(caplog) == ["1 of 2 threads are still in the application and are left behind"]
+    assert errors(caplog) == ["threads that are still in the application and are left behind: 1"]
     app.go.release()  # it ends now, with nobody to tell
     for thread in left:
         thread.join(LIMIT)

@@ -50,34 +50,36 @@ class Peak:
         return f"{self.rise / MIB:.1f} MiB above the base"
 
 
-def upload_much(server: ServerProcess, path: str, *, chunked: bool) -> Peak:
-    """PUT 50 MiB, chunked or with a Content-Length; the app answers with the size that it has read."""
-    size = PIECES * len(PIECE)
+def upload_much(server: ServerProcess, path: str, *, chunked: bool, count: int = PIECES) -> Peak:
+    """PUT so many pieces (50 MiB), chunked or with a Content-Length; the app answers with the size that it has read."""
+    size = count * len(PIECE)
     with client(server) as http:
         assert http.put(path, content=PIECE).json()["size"] == len(PIECE)
         with Peak(server) as peak:
             # httpx frames an iterator by itself only where no length is given.
             headers = {} if chunked else {"Content-Length": str(size)}
-            answer = http.put(path, content=pieces(), headers=headers)
+            answer = http.put(path, content=pieces(count), headers=headers)
     assert answer.status_code == 200
     assert answer.json()["size"] == size
     return peak
 
 
-def download_much(server: ServerProcess, path: str, other: str) -> Peak:
-    """GET 50 MiB, with pauses in which other requests are made: a server that does not wait for us fills its memory.
+def download_much(server: ServerProcess, path: str, other: str, count: int = PIECES) -> Peak:
+    """GET so many pieces (50 MiB), with pauses in which other requests are made.
+
+    A server that does not wait for us fills its memory.
 
     :param path: with `{}` for the number of pieces.
     :param other: something small to ask for in a pause; it must be answered while the download waits.
     """
     digest = hashlib.sha256()
     whole = hashlib.sha256()
-    for number in range(PIECES):
+    for number in range(count):
         whole.update(numbered(number))
     with client(server) as http, client(server) as asking:
         assert http.get(path.format(2)).content == numbered(0) + numbered(1)
         assert asking.get(other).status_code == 200
-        with Peak(server) as peak, http.stream("GET", path.format(PIECES)) as answer:
+        with Peak(server) as peak, http.stream("GET", path.format(count)) as answer:
             assert answer.status_code == 200
             for number, piece in enumerate(answer.iter_raw(MIB)):
                 digest.update(piece)

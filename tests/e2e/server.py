@@ -96,6 +96,7 @@ class ServerProcess:
         app_dir: Path = EXAMPLES,
         env: dict[str, str] | None = None,
         pass_fds: tuple[int, ...] = (),
+        start_new_session: bool = False,
     ) -> None:
         bind = () if any(option.split("=")[0] in _BINDS for option in options) else ("--bind", "127.0.0.1:0")
         self._command = [sys.executable, "-m", "bridgeserve", app, "--app-dir", str(app_dir), *bind, *options]
@@ -106,6 +107,7 @@ class ServerProcess:
             stderr=subprocess.PIPE,
             env=environment(env),
             pass_fds=pass_fds,
+            start_new_session=start_new_session,
         )
         assert self._process.stdout is not None
         assert self._process.stderr is not None

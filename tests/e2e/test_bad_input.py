@@ -14,6 +14,7 @@ BODY_LIMIT = 1000
 
 SERVERS = {
     "threads": ("plain_wsgi:application", "--mode", "threads"),
+    "processes": ("plain_wsgi:application", "--mode", "processes", "--processes", "1"),  # one: the app counts
     "inline-wsgi": ("plain_wsgi:application", "--mode", "inline"),
     "inline-asgi": ("plain_asgi:application", "--mode", "inline"),
     "asgi-h11": ("plain_asgi:application", "--http", "h11"),
@@ -149,8 +150,9 @@ def test_a_slow_head_is_refused(start: Callable[..., ServerProcess]) -> None:
         assert b" 408 " in raw.read_rest()[:20]
 
 
-def test_a_slow_body_is_refused(start: Callable[..., ServerProcess]) -> None:
-    server = start("plain_wsgi:application", "--timeout-body", "0.3", app_dir=APPS)
+@pytest.mark.parametrize("mode", ["threads", "processes"])
+def test_a_slow_body_is_refused(start: Callable[..., ServerProcess], mode: str) -> None:
+    server = start("plain_wsgi:application", "--mode", mode, f"--{mode}", "1", "--timeout-body", "0.3", app_dir=APPS)
     with RawClient(server.address, wait=5.0) as raw:
         raw.send(b"POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 5\r\n\r\nhel")
         answer = raw.read_answer()
@@ -158,8 +160,9 @@ def test_a_slow_body_is_refused(start: Callable[..., ServerProcess]) -> None:
     assert calls(server) == 0
 
 
-def test_overload_is_told(start: Callable[..., ServerProcess]) -> None:
-    server = start("plain_wsgi:application", "--threads", "1", "--limit-queue", "1", app_dir=APPS)
+@pytest.mark.parametrize("mode", ["threads", "processes"])
+def test_overload_is_told(start: Callable[..., ServerProcess], mode: str) -> None:
+    server = start("plain_wsgi:application", "--mode", mode, f"--{mode}", "1", "--limit-queue", "1", app_dir=APPS)
     with RawClient(server.address) as first, RawClient(server.address) as second, RawClient(server.address) as third:
         first.get("/slow")
         assert server.err.wait("app: slow", 5.0)

@@ -86,7 +86,6 @@ def test_an_app_that_refuses_to_start_is_3() -> None:
     [
         ((ASGI, "--mode", "threads"), ["ASGI", "threads", "inline"]),
         ((ASGI, "--mode", "processes"), ["ASGI", "processes"]),
-        ((WSGI, "--mode", "processes"), ["processes", "threads"]),
     ],
 )
 def test_a_mode_that_contradicts_the_app_is_3(options: tuple[str, ...], words: list[str]) -> None:
@@ -155,6 +154,7 @@ def test_version_and_help() -> None:
     [
         (WSGI, ("--threads", "3"), ["mode threads", "wsgi", "3 threads"]),
         (WSGI, ("--mode", "inline", "--loop", "asyncio"), ["mode inline", "wsgi", "asyncio"]),
+        (WSGI, ("--mode", "processes", "--processes", "2"), ["mode processes", "wsgi", "2 processes"]),
         (ASGI, ("--loop", "uvloop"), ["mode inline", "asgi", "uvloop"]),
         ("plain_wsgi", (), ["mode threads"]),
         ("strange:factory()", (), ["mode threads"]),

@@ -27,14 +27,15 @@ class Site:
             return database.execute(question).fetchall()
 
 
-@pytest.fixture(scope="module", params=["threads", "inline"])
+@pytest.fixture(scope="module", params=["threads", "processes", "inline"])
 def site(
     request: pytest.FixtureRequest,
     start_shared: Callable[..., ServerProcess],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Site:
     database = tmp_path_factory.mktemp("django") / "db.sqlite3"
-    server = start_shared("django_app:application", "--mode", request.param, env={"EXAMPLE_DATABASE": str(database)})
+    options = ("--mode", request.param, "--processes", "4")
+    server = start_shared("django_app:application", *options, env={"EXAMPLE_DATABASE": str(database)})
     assert server.mode == request.param
     return Site(server, database)
 

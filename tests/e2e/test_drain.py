@@ -15,8 +15,14 @@ from e2e.server import APPS, ServerProcess
 
 KINDS = {
     "threads": ("plain_wsgi:application", "--mode", "threads", "--threads", "4"),
+    "processes": ("plain_wsgi:application", "--mode", "processes", "--processes", "4"),
     "inline-wsgi": ("plain_wsgi:application", "--mode", "inline"),
     "inline-asgi": ("plain_asgi:application", "--mode", "inline"),
+}
+ENDING = {
+    "threads": ("plain_wsgi:application", "--mode", "threads"),
+    "processes": ("plain_wsgi:application", "--mode", "processes", "--processes", "2"),
+    "inline-asgi": ("plain_asgi:application",),
 }
 GRACE = 10.0
 
@@ -105,41 +111,41 @@ def test_work_after_the_response_is_finished(server: ServerProcess) -> None:
     assert "app: afterwards done" in ended.err
 
 
-def test_work_after_the_response_has_an_end(start: Callable[..., ServerProcess]) -> None:
-    for app in ("plain_wsgi:application", "plain_asgi:application"):
-        server = start(app, "--timeout-graceful", "0.3", app_dir=APPS)
-        with RawClient(server.address) as raw:
-            raw.get("/afterwards", "Connection: close")
-            assert raw.read_answer().status == 200
-        assert server.err.wait("app: afterwards", 5.0)
-        assert server.stop(8.0).code == 0
+@pytest.mark.parametrize("kind", ENDING)
+def test_work_after_the_response_has_an_end(start: Callable[..., ServerProcess], kind: str) -> None:
+    server = start(*ENDING[kind], "--timeout-graceful", "0.3", app_dir=APPS)
+    with RawClient(server.address) as raw:
+        raw.get("/afterwards", "Connection: close")
+        assert raw.read_answer().status == 200
+    assert server.err.wait("app: afterwards", 5.0)
+    assert server.stop(8.0).code == 0
 
 
-def test_a_stream_is_cut_at_the_end_of_the_grace_time(start: Callable[..., ServerProcess]) -> None:
-    for app in ("plain_wsgi:application", "plain_asgi:application"):
-        server = start(app, "--timeout-graceful", "0.5", app_dir=APPS)
-        with RawClient(server.address) as raw:
-            raw.get("/events")
-            raw.read_head()
-            raw.read_until(b"data: tick\n\n")
-            begin = time.monotonic()
-            ended = server.stop(8.0)
-            assert time.monotonic() - begin >= 0.4
-            assert not raw.read_rest().endswith(b"0\r\n\r\n")  # the client can tell
-        assert ended.code == 0
-        assert ended.err.count("app: closed") == 1
+@pytest.mark.parametrize("kind", ENDING)
+def test_a_stream_is_cut_at_the_end_of_the_grace_time(start: Callable[..., ServerProcess], kind: str) -> None:
+    server = start(*ENDING[kind], "--timeout-graceful", "0.5", app_dir=APPS)
+    with RawClient(server.address) as raw:
+        raw.get("/events")
+        raw.read_head()
+        raw.read_until(b"data: tick\n\n")
+        begin = time.monotonic()
+        ended = server.stop(8.0)
+        assert time.monotonic() - begin >= 0.4
+        assert not raw.read_rest().endswith(b"0\r\n\r\n")  # the client can tell
+    assert ended.code == 0
+    assert ended.err.count("app: closed") == 1
 
 
-def test_a_stuck_app_does_not_hold_the_end_up(start: Callable[..., ServerProcess]) -> None:
-    for app in ("plain_wsgi:application", "plain_asgi:application"):
-        server = start(app, "--timeout-graceful", "0.5", app_dir=APPS)
-        with RawClient(server.address) as raw:
-            raw.get("/stuck")
-            assert server.err.wait("app: stuck", 5.0)
-            ended = server.stop(8.0)
-            with pytest.raises((Cut, ConnectionError)):
-                raw.read_answer()
-        assert ended.code == 0
+@pytest.mark.parametrize("kind", ENDING)
+def test_a_stuck_app_does_not_hold_the_end_up(start: Callable[..., ServerProcess], kind: str) -> None:
+    server = start(*ENDING[kind], "--timeout-graceful", "0.5", app_dir=APPS)
+    with RawClient(server.address) as raw:
+        raw.get("/stuck")
+        assert server.err.wait("app: stuck", 5.0)
+        ended = server.stop(8.0)
+        with pytest.raises((Cut, ConnectionError)):
+            raw.read_answer()
+    assert ended.code == 0
 
 
 def test_idle_connections_do_not_hold_the_end_up(server: ServerProcess) -> None:

@@ -28,9 +28,11 @@ from e2e.server import ServerProcess
 
 KINDS = {
     "threads": ("--mode", "threads", "--threads", "4"),
+    "processes": ("--mode", "processes", "--processes", "4"),
     "inline": ("--mode", "inline"),
-    # The body is read while it arrives, by the thread.
+    # The body is read while it arrives, by the thread or process.
     "unbuffered": ("--mode", "threads", "--threads", "4", "--request-buffering", "off"),
+    "processes-unbuffered": ("--mode", "processes", "--processes", "4", "--request-buffering", "off"),
 }
 
 
@@ -41,8 +43,9 @@ def server(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> ServerProcess:
     folder = str(tmp_path_factory.mktemp("flask"))
-    started = start_shared("flask_app:app", *KINDS[request.param], env={"EXAMPLE_FOLDER": folder})
-    assert started.mode == ("inline" if request.param == "inline" else "threads")
+    options = KINDS[request.param]
+    started = start_shared("flask_app:app", *options, env={"EXAMPLE_FOLDER": folder})
+    assert started.mode == options[1]
     return started
 
 

@@ -45,6 +45,7 @@ def connect(server: ServerProcess, into: list[socket.socket], count: int) -> Non
     "app",
     [
         pytest.param(("plain_wsgi:application", "--mode", "threads"), id="threads"),
+        pytest.param(("plain_wsgi:application", "--mode", "processes", "--processes", "2"), id="processes"),
         pytest.param(("plain_wsgi:application", "--mode", "inline"), id="inline-wsgi"),
         pytest.param(("plain_asgi:application", "--mode", "inline"), id="inline-asgi"),
     ],

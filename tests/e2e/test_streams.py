@@ -11,13 +11,18 @@ import pytest
 from e2e.raw import RawClient
 from e2e.server import APPS, ServerProcess
 
-THREADS = 4
+THREADS = 4  # or processes
 WITHIN = 1.0  # seconds for the next request
 
 KINDS = {
     "threads": ("plain_wsgi:application", "--mode", "threads", "--threads", str(THREADS)),
+    "processes": ("plain_wsgi:application", "--mode", "processes", "--processes", str(THREADS)),
     "inline-wsgi": ("plain_wsgi:application", "--mode", "inline"),
     "inline-asgi": ("plain_asgi:application", "--mode", "inline"),
+}
+ONE = {
+    "thread": ("--mode", "threads", "--threads", "1"),
+    "process": ("--mode", "processes", "--processes", "1"),
 }
 
 
@@ -51,16 +56,21 @@ def listen(server: ServerProcess, path: str, events: int = 1) -> RawClient:
 
 
 def assert_all_closed(server: ServerProcess, least: int) -> None:
-    """Every stream that the app has opened is closed again, and those were `least` or more."""
+    """Every stream that the app has opened is closed again, and those were `least` or more.
+
+    The app counts by its lines in the log, for each process has its own memory.
+    """
     server.err.wait(r"app: closed", 5.0, count=least)
-    with RawClient(server.address) as raw:
-        raw.get("/counts")
-        opened = json.loads(raw.read_answer().body)["opened"]
+    with RawClient(server.address) as raw:  # behind whoever waits still
+        raw.get("/last", "Connection: close")
+        assert raw.read_answer().status == 200
+    opened = len(server.err.wait(r"app: opened", 5.0, count=least))
     assert opened >= least
     assert len(server.err.wait(r"app: closed", 5.0, count=opened)) == opened
+    assert len(server.err.find(r"app: opened")) == opened
 
 
-@kinds("threads", "inline-asgi")
+@kinds("threads", "processes", "inline-asgi")
 def test_all_leave_at_once(server: ServerProcess) -> None:
     """With threads, 4 of the 10 have one and 6 wait for one; the next request is behind them all."""
     clients = [RawClient(server.address) for _ in range(10)]
@@ -77,7 +87,7 @@ def test_all_leave_at_once(server: ServerProcess) -> None:
     assert_all_closed(server, len(running))
 
 
-@kinds("threads", "inline-asgi")
+@kinds("threads", "processes", "inline-asgi")
 @pytest.mark.parametrize("path", ["/events", "/watchful"])
 def test_one_after_another(server: ServerProcess, path: str) -> None:
     """More leavers than threads: each of them has its thread and its event before it leaves."""
@@ -87,7 +97,7 @@ def test_one_after_another(server: ServerProcess, path: str) -> None:
     assert_all_closed(server, 3 * THREADS)
 
 
-@kinds("threads", "inline-asgi")
+@kinds("threads", "processes", "inline-asgi")
 def test_the_waiting_get_the_place_of_those_who_left(server: ServerProcess) -> None:
     gone = [listen(server, "/events") for _ in range(THREADS)]
     with RawClient(server.address, wait=5.0) as waiting:
@@ -98,10 +108,10 @@ def test_the_waiting_get_the_place_of_those_who_left(server: ServerProcess) -> N
     assert_all_closed(server, THREADS)
 
 
-@kinds("threads", "inline-wsgi", "inline-asgi")
+@kinds("threads", "processes", "inline-wsgi", "inline-asgi")
 def test_leaving_a_flood(server: ServerProcess) -> None:
     """An app that never pauses, and clients that stop reading long before they leave."""
-    limit = THREADS if server.mode == "threads" else 10
+    limit = 10 if server.mode == "inline" else THREADS
     clients = [listen(server, "/flood") for _ in range(limit)]
     for raw in clients:
         raw.close()
@@ -122,17 +132,19 @@ def test_a_flood_leaves_room_for_others(server: ServerProcess) -> None:
     assert_all_closed(server, 10)
 
 
-def test_a_stalled_reader_loses_its_thread(start: Callable[..., ServerProcess]) -> None:
-    """A client that stays but does not read is cut by --timeout-write, and its thread is free again."""
-    strict = start("plain_wsgi:application", "--threads", "1", "--timeout-write", "0.5", app_dir=APPS)
+@pytest.mark.parametrize("one", ONE.values(), ids=ONE)
+def test_a_stalled_reader_loses_its_thread(start: Callable[..., ServerProcess], one: tuple[str, ...]) -> None:
+    """A client that stays but does not read is cut by --timeout-write, and its thread or process is free again."""
+    strict = start("plain_wsgi:application", *one, "--timeout-write", "0.5", app_dir=APPS)
     with listen(strict, "/flood"):
         assert strict.err.wait(r"app: closed 1", 10.0)
         assert next_request(strict) < WITHIN
 
 
-def test_slow_uploads_hold_no_thread(start: Callable[..., ServerProcess]) -> None:
-    """More uploads than threads, none of them complete: others are served, and then the uploads are."""
-    server = start("plain_wsgi:application", "--threads", "2", app_dir=APPS)
+@pytest.mark.parametrize("one", ONE.values(), ids=ONE)
+def test_slow_uploads_hold_no_thread(start: Callable[..., ServerProcess], one: tuple[str, ...]) -> None:
+    """More uploads than threads or processes, none complete: others are served, and then the uploads are."""
+    server = start("plain_wsgi:application", *one, app_dir=APPS)
     clients = [RawClient(server.address) for _ in range(6)]
     for raw in clients[:3]:
         raw.send(b"POST /slow-upload HTTP/1.1\r\nHost: t\r\nContent-Length: 300000\r\n\r\n" + b"u" * 150_000)
@@ -150,8 +162,9 @@ def test_slow_uploads_hold_no_thread(start: Callable[..., ServerProcess]) -> Non
         assert raw.read_answer().body == b"POST /slow-upload 300000\n"
 
 
-def test_who_leaves_while_waiting_is_never_run(start: Callable[..., ServerProcess]) -> None:
-    server = start("plain_wsgi:application", "--threads", "1", app_dir=APPS)
+@pytest.mark.parametrize("one", ONE.values(), ids=ONE)
+def test_who_leaves_while_waiting_is_never_run(start: Callable[..., ServerProcess], one: tuple[str, ...]) -> None:
+    server = start("plain_wsgi:application", *one, app_dir=APPS)
     with RawClient(server.address) as busy:
         busy.get("/slow")
         assert server.err.wait("app: slow", 5.0)

@@ -138,6 +138,8 @@ class MemoryTransport(asyncio.Transport):
 class Application:
     """A dispatcher that keeps the exchanges for the test, or answers them at once with `answer`."""
 
+    ready = True
+
     def __init__(self, answer: Callable[[Exchange], None] | None = None) -> None:
         self.exchanges: list[Any] = []
         self._answer = answer

@@ -322,6 +322,26 @@ def test_a_client_that_does_not_read_is_cut() -> None:
     on_wire(test)
 
 
+def test_who_waits_learns_of_a_cut_at_once() -> None:
+    """The client does not read what was sent before it, so the connection lives on for a while."""
+
+    async def test(wire: Wire) -> None:
+        wire.client.slow = True
+        wire.client.send(post(5))
+        exchange = wire.app.last
+        begin(exchange, b"x" * 100_000)
+        waits = [asyncio.ensure_future(wait()) for wait in (exchange.drain, exchange.read, exchange.wait_disconnect)]
+        await turns()
+        exchange.abort()
+        await turns()
+        assert [type(wait.exception()) for wait in waits] == [ClientDisconnected, ClientDisconnected, type(None)]
+        assert not wire.client.lost
+        await moment(30.1)
+        assert wire.client.aborted
+
+    on_wire(test)
+
+
 @pytest.mark.parametrize("ahead", [0, 50_000])
 def test_slow_progress_keeps_the_connection(ahead: int) -> None:
     """Also where more is written meanwhile than the client reads, as a thread does that is ahead."""

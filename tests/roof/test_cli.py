@@ -121,7 +121,6 @@ def test_check_says_what_the_app_is(project: Path, source: str, arguments: tuple
     [
         (ASGI, ("--mode", "threads"), "this is an ASGI app; mode threads runs WSGI apps only"),
         (ASGI, ("--mode", "processes"), "use --mode inline"),
-        (WSGI, ("--mode", "processes"), "is not available in this version; use --mode threads"),
         (WSGI, ("--mode", "threads", "--interface", "asgi"), "this is an ASGI app"),
         ("x = 1\n", (), "has neither 'application' nor 'app'"),
         ("app = 1\n", ("--interface", "wsgi"), "not callable"),

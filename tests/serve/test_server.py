@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -204,6 +205,47 @@ def test_two_servers_in_one_loop(run: Run) -> None:
             await first.drain()
             async with Client(second.addresses[0]) as two:
                 assert await two.get() == b"hello from asgi"
+
+    run(main)
+
+
+def test_it_is_ready_while_all_threads_are_usable(run: Run) -> None:
+    go = threading.Event()
+
+    def stuck(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        if environ["PATH_INFO"] != "/":
+            assert go.wait(15.0)
+        return wsgi(environ, start_response)
+
+    async def main() -> None:
+        server = bridgeserve.Server(stuck, threads=1, timeout_request=0.3, **QUIET)
+        assert not server.ready
+        async with server:
+            assert server.ready
+            async with Client(server.addresses[0]) as client:
+                for count in (1, 2):  # the first one has a spare
+                    assert await client.get("/stuck") == b"Gateway Timeout"
+                    assert server.stats()["lost"] == count
+                    assert server.stats()["ready"] == server.ready == (count == 1)
+                go.set()
+                assert await client.get() == b"hello from wsgi"
+                await until(lambda: server.ready)
+            await server.drain()
+            assert not server.ready
+            assert server.stats()["ready"] == 0
+        assert not server.ready
+
+    run(main)
+
+
+def test_the_longest_run_of_an_inline_app(run: Run) -> None:
+    async def main() -> None:
+        app = Asgi()
+        async with bridgeserve.Server(app, timeout_request=0.3, **QUIET) as server:
+            async with Client(server.addresses[0]) as client:
+                assert await client.get("/wait") == b"Gateway Timeout"
+                assert await client.get() == b"hello from asgi"
+            assert server.ready
 
     run(main)
 

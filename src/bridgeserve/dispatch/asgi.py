@@ -64,9 +64,13 @@ class AsgiRunner:
             scope["state"] = self.state.copy()
         return scope
 
-    async def run(self, exchange: Exchange, ended: Callable[[], None]) -> None:
-        """Call the application and see to it that the exchange ends; `ended` is called last, whatever happens."""
-        cycle = AsgiCycle(exchange)
+    async def run(self, exchange: Exchange, ended: Callable[[], None], cycle: AsgiCycle | None = None) -> None:
+        """Call the application and see to it that the exchange ends; `ended` is called last, whatever happens.
+
+        `cycle` is that of the exchange, from a caller that wants to know whether the response is complete.
+        """
+        if cycle is None:
+            cycle = AsgiCycle(exchange)
         try:
             result = await self._app(self.scope(exchange), cycle.receive, cycle.send)
         except ClientDisconnected:

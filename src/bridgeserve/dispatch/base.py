@@ -91,6 +91,10 @@ class Dispatcher(Protocol):
     async def drain(self, grace: float) -> None:
         """Wait until what runs has ended, work after a response included, at most `grace` seconds."""
 
+    @property
+    def ready(self) -> bool:
+        """False while fewer requests can run than should: send new ones elsewhere."""
+
     def statistics(self) -> dict[str, int]:
         """Numbers for `Server.stats()`."""
 

@@ -9,17 +9,26 @@ threads let go of the interpreter) soon by all of them. Measured with 32 connect
 
 No wake-up is lost: a thread enters `idle` first and looks at the queue again before it sleeps, and
 the loop puts a request into the queue first and looks at `idle` afterwards.
+
+A thread that the loop has given up (`lose`) is lost until it comes back from the application, and a spare
+takes its place; there are at most as many spares as the crew is large. Who removes a request from `busy`
+decides: the thread when it has served it, or the loop when it gives the thread up; each removal is one atomic call.
+A lost thread that comes back ends, or takes its place again where no spare could.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from _thread import LockType
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from bridgeserve.dispatch.base import Exchange
 from bridgeserve.dispatch.waiting import WaitingRoom
+
+_log = logging.getLogger("bridgeserve.error")
+LOOK_AGAIN = 0.1  # seconds after which `join` notices that the thread it waits for was given up
 
 
 class Crew:
@@ -28,7 +37,20 @@ class Crew:
     :param serve: (thread) runs one request to its end; raises nothing.
     """
 
-    __slots__ = ("_busy", "_idle", "_room", "_serve", "_size", "_stopping", "_threads", "_waking")
+    __slots__ = (
+        "_busy",
+        "_guard",
+        "_hired",
+        "_idle",
+        "_lost",
+        "_room",
+        "_serve",
+        "_size",
+        "_stopping",
+        "_threads",
+        "_usable",
+        "_waking",
+    )
 
     def __init__(self, size: int, room: WaitingRoom, serve: Callable[[Exchange], None]) -> None:
         self._size = size
@@ -37,18 +59,33 @@ class Crew:
         self._stopping = False
         self._waking = False  # a thread was woken and has not looked at the queue yet
         self._threads: list[threading.Thread] = []
-        self._busy: set[LockType] = set()  # each thread stands here by its lock while it serves
+        self._hired = 0  # threads that were ever started
+        # What is served now: since when, in time.monotonic() seconds, and by which thread.
+        self._busy: dict[Exchange, tuple[float, int]] = {}
+        self._guard = threading.Lock()  # for the next two, which change when a thread is lost or comes back
+        self._usable = 0  # threads that are not lost
+        self._lost: set[int] = set()
         self._idle: list[LockType] = []  # the locks that sleeping threads wait for; the last to sleep wakes first
 
     @property
     def busy(self) -> int:
-        """Threads that serve a request."""
+        """Threads that serve a request; lost ones are not among them."""
         return len(self._busy)
 
     @property
     def free(self) -> int:
         """Threads that serve none, whether they have noticed what waits or not."""
-        return self._size - len(self._busy)
+        return self._usable - len(self._busy)
+
+    @property
+    def lost(self) -> int:
+        """Threads that were given up and have not come back."""
+        return len(self._lost)
+
+    @property
+    def full(self) -> bool:
+        """True while every lost thread has a spare in its place."""
+        return self._usable >= self._size
 
     @property
     def alive(self) -> int:
@@ -57,10 +94,47 @@ class Crew:
 
     def start(self) -> None:
         """Start the threads; they are daemons: an application that never returns must not keep the process."""
-        for number in range(self._size):
-            thread = threading.Thread(target=self._work, name=f"bridgeserve-{number}", daemon=True)
-            self._threads.append(thread)
-            thread.start()
+        for _ in range(self._size):
+            self._hire()
+
+    def _hire(self) -> None:
+        thread = threading.Thread(target=self._work, name=f"bridgeserve-{self._hired}", daemon=True)
+        thread.start()
+        self._hired += 1
+        self._usable += 1
+        self._threads = [*(each for each in self._threads if each.is_alive()), thread]
+
+    def running(self) -> Iterable[tuple[Exchange, float]]:
+        """(loop) What is served now, and since when."""
+        # The copy is one atomic call, an iteration would not be.
+        return [(exchange, began) for exchange, (began, _) in self._busy.copy().items()]
+
+    def lose(self, exchange: Exchange) -> int | None:
+        """(loop) Give up the thread that serves `exchange`, and start a spare in its place if there is one left.
+
+        :returns: the thread's identifier; None: it has served the request meanwhile, and is not lost.
+        """
+        with self._guard:  # the thread may come back as soon as it is given up, and waits here until that is done
+            found = self._busy.pop(exchange, None)
+            if found is None:
+                return None
+            self._lost.add(found[1])
+            self._usable -= 1
+            if self._usable + len(self._lost) < 2 * self._size:
+                try:
+                    self._hire()
+                except RuntimeError as error:  # the system has no thread to give
+                    _log.error("no spare thread can be started: %s", error)
+        return found[1]
+
+    def _come_back(self) -> bool:
+        """(lost thread) Whether there is a place for it."""
+        with self._guard:
+            self._lost.discard(threading.get_ident())
+            if self._usable >= self._size:
+                return False
+            self._usable += 1
+            return True
 
     def stop(self) -> None:
         """Let each thread end after what it is doing and what waits."""
@@ -69,10 +143,13 @@ class Crew:
             self._release()
 
     def join(self, timeout: float) -> None:
-        """Wait for the threads, at most `timeout` seconds for all of them."""
+        """Wait for the threads that are not lost, at most `timeout` seconds for all of them."""
         deadline = time.monotonic() + timeout
-        for thread in self._threads:
-            thread.join(max(deadline - time.monotonic(), 0.0))
+        while left := [each for each in self._threads if each.is_alive() and each.ident not in self._lost]:
+            seconds = deadline - time.monotonic()
+            if seconds <= 0:
+                return
+            left[0].join(min(seconds, LOOK_AGAIN))
 
     def wake(self) -> None:
         """(any thread) See to it that one more thread looks at the queue, if one sleeps."""
@@ -91,12 +168,13 @@ class Crew:
         """(pool thread) Serve until told to stop."""
         asleep = threading.Lock()
         asleep.acquire()
+        me = threading.get_ident()
         take = self._room.take
         waiting = self._room.requests
+        busy = self._busy
         while True:
             exchange = take()
             if exchange is None:
-                self._busy.discard(asleep)
                 self._idle.append(asleep)
                 if waiting or self._stopping:
                     try:
@@ -110,7 +188,12 @@ class Crew:
                     asleep.acquire()
                     self._waking = False
                 continue
-            self._busy.add(asleep)
+            busy[exchange] = (time.monotonic(), me)
             if waiting and self._idle:
                 self.wake()
             self._serve(exchange)
+            try:
+                del busy[exchange]
+            except KeyError:
+                if not self._come_back():
+                    return

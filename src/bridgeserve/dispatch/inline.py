@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import io
 import logging
 from asyncio import _set_running_loop
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Coroutine, Generator
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Any, BinaryIO, Self, cast
 
 from bridgeserve.dispatch.admission import Gatekeeper
-from bridgeserve.dispatch.asgi import AsgiRunner
+from bridgeserve.dispatch.asgi import AsgiCycle, AsgiRunner
 from bridgeserve.dispatch.base import ClientDisconnected, Endpoint, Exchange, answer, drop_spool
 from bridgeserve.dispatch.body import collect
 from bridgeserve.dispatch.tasks import Tasks
+from bridgeserve.dispatch.watch import Watch, cut_off, task_stack
 from bridgeserve.dispatch.wsgi import WsgiRunner
 from bridgeserve.settings import Admission
 from bridgeserve.wire.events import Request
@@ -26,21 +28,31 @@ _log = logging.getLogger("bridgeserve.error")
 class InlineAsgi:
     """ASGI: one task for each request."""
 
+    ready = True
+
     def __init__(self, runner: AsgiRunner, admission: Admission) -> None:
         self._runner = runner
         self._tasks = Tasks()
-        self._gate = Gatekeeper(admission, self._start)
+        seconds = admission.run_timeout
+        self._watch = None if seconds is None else Watch(seconds, self._running, self._expire)
+        self._timed: dict[asyncio.Task[None], tuple[Exchange, AsgiCycle, float]] = {}  # what the watch looks at
+        self._gate = Gatekeeper(admission, self._start if seconds is None else self._start_timed)
         # Without a limit nothing can wait: the gate is left out of the path.
-        self.dispatch = self._gate.admit if admission.concurrency is not None else self._direct
+        limited = admission.concurrency is not None or seconds is not None
+        self.dispatch = self._gate.admit if limited else self._direct
 
     async def __aenter__(self) -> Self:
         await self._tasks.__aenter__()
+        if self._watch is not None:
+            self._watch.start()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._gate.close()
+        if self._watch is not None:
+            self._watch.close()
         await self._tasks.__aexit__(kind, value, trace)
 
     async def drain(self, grace: float) -> None:
@@ -56,6 +68,32 @@ class InlineAsgi:
     def _release(self) -> None:
         self._tasks.ended()
         self._gate.release()
+
+    def _start_timed(self, exchange: Exchange) -> None:
+        cycle = AsgiCycle(exchange)
+        task = self._tasks.start(self._runner.run(exchange, self._release_timed, cycle))
+        self._timed[task] = (exchange, cycle, asyncio.get_running_loop().time())
+
+    def _release_timed(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._timed.pop(task, None)
+        self._release()
+
+    def _running(self) -> list[tuple[asyncio.Task[None], float]]:
+        """What has not completed its response; what an application does afterwards may take its time."""
+        return [(task, began) for task, (_, cycle, began) in self._timed.items() if not cycle.complete]
+
+    def _expire(self, task: asyncio.Task[None]) -> None:
+        """A request has run too long: its client first, since the application may swallow its cancellation."""
+        assert self._watch is not None
+        if inspect.getcoroutinestate(cast("Coroutine[Any, Any, None]", task.get_coro())) == inspect.CORO_CREATED:
+            # The loop was held up before the first step. Cancelled now, it would never say that it has ended;
+            # the next look finds it again.
+            return
+        exchange, _, _ = self._timed.pop(task)
+        cut_off(exchange, self._watch.seconds, task_stack(task), "; its task is cancelled")
+        task.cancel()
 
     def statistics(self) -> dict[str, int]:
         """Requests that run, wait, and were refused."""
@@ -121,6 +159,9 @@ class InlinePort:
         """Not from the loop: the runner iterates instead."""
         return False
 
+    def flush(self) -> None:
+        """Nothing is held back here."""
+
     def abort(self) -> None:
         """Cut the connection."""
         self._exchange.abort()
@@ -133,20 +174,29 @@ class InlinePort:
 class InlineWsgi:
     """WSGI called on the loop, one at a time: for small applications and development."""
 
+    ready = True
+
     def __init__(self, runner: WsgiRunner, admission: Admission, body_memory: int) -> None:
         self._runner = runner
         self._memory = body_memory
         self._tasks = Tasks()
+        seconds = admission.run_timeout
+        self._watch = None if seconds is None else Watch(seconds, self._streams, self._expire)
+        self._timed: dict[Exchange, float] = {}  # the streams that the watch looks at, and since when they run
         self._gate = Gatekeeper(admission, self._start)
 
     async def __aenter__(self) -> Self:
         await self._tasks.__aenter__()
+        if self._watch is not None:
+            self._watch.start()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._gate.close()
+        if self._watch is not None:
+            self._watch.close()
         await self._tasks.__aexit__(kind, value, trace)
 
     async def drain(self, grace: float) -> None:
@@ -166,7 +216,10 @@ class InlineWsgi:
 
     def _start(self, exchange: Exchange) -> None:
         steps = self._runner.steps(InlinePort(exchange))
+        began = 0.0 if self._watch is None else asyncio.get_running_loop().time()
         if step(steps):
+            if self._watch is not None:
+                self._timed[exchange] = began
             self._tasks.spawn(self._rest(exchange, steps))
         else:
             self._end(exchange)
@@ -185,7 +238,19 @@ class InlineWsgi:
             _out_of_the_loop(steps.close)  # closes the application's iterable
             self._end(exchange)
 
+    def _streams(self) -> list[tuple[Exchange, float]]:
+        return list(self._timed.items())
+
+    def _expire(self, exchange: Exchange) -> None:
+        """A stream has run too long; the application is between two chunks. A call that does not return cannot be
+        ended: it holds the loop, and this with it.
+        """
+        assert self._watch is not None
+        del self._timed[exchange]
+        cut_off(exchange, self._watch.seconds)  # `_rest` learns of it before its next step
+
     def _end(self, exchange: Exchange) -> None:
+        self._timed.pop(exchange, None)
         drop_spool(exchange)
         exchange.abort()  # only where the application left its response incomplete
         self._gate.release()

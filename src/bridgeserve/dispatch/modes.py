@@ -21,7 +21,7 @@ TABLE: dict[tuple[str, str], str] = {
         "mode processes runs WSGI apps only: an ASGI app runs on the event loop, not in a pool of processes;"
         " use --mode inline or leave --mode out"
     ),
-    ("processes", "wsgi"): "mode processes is not available in this version; use --mode threads",
+    ("processes", "wsgi"): "",
 }
 
 

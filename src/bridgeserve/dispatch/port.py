@@ -42,6 +42,9 @@ class Port(Protocol):
     def send_file(self, file: int, offset: int, count: int) -> bool:
         """Send octets of a descriptor as the body; False: nothing was sent, it has to be read instead."""
 
+    def flush(self) -> None:
+        """Let go out what was said: the application may take its time from here on."""
+
     def abort(self) -> None:
         """Cut the connection so that the client can tell that the response is not whole."""
 

@@ -9,6 +9,9 @@ Bridge.drain                                      port.respond / write / finish
 
 A thread that writes faster than its client reads blocks in its port until the transport is
 writable, the client is gone, or the write deadline of the connection has cut it.
+
+Nothing can end a thread. One that runs longer than --timeout-request is given up: the loop ends its exchange,
+so that its further words reach nobody, and the crew puts a spare in its place.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import asyncio
 import contextlib
 import io
 import logging
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -29,6 +33,7 @@ from bridgeserve.dispatch.crew import Crew
 from bridgeserve.dispatch.inline import spool
 from bridgeserve.dispatch.tasks import Tasks
 from bridgeserve.dispatch.waiting import WaitingRoom
+from bridgeserve.dispatch.watch import Watch, cut_off, thread_stack
 from bridgeserve.dispatch.wsgi import WsgiRunner
 from bridgeserve.settings import Admission
 from bridgeserve.wire.events import Request
@@ -175,6 +180,9 @@ class ThreadPort:
             raise ClientDisconnected("the client left")
         return bool(self._bridge.wait_for(lambda: self._exchange.send_file(file, offset, count)))
 
+    def flush(self) -> None:
+        """Nothing is held back here."""
+
     def abort(self) -> None:
         """Cut the connection."""
         self._bridge.post(self._exchange.abort)
@@ -212,11 +220,20 @@ class ThreadPool:
         self._crew = Crew(min(threads, admission.concurrency or threads), self._room, self._serve)
         self._tasks = Tasks()
         self._bridge: Bridge
+        seconds = admission.run_timeout
+        self._watch = None if seconds is None else Watch(seconds, self._crew.running, self._expire)
+
+    @property
+    def ready(self) -> bool:
+        """False while a thread is lost that has no spare."""
+        return self._crew.full
 
     async def __aenter__(self) -> Self:
         self._bridge = Bridge(asyncio.get_running_loop())
         await self._tasks.__aenter__()
         self._crew.start()
+        if self._watch is not None:
+            self._watch.start()
         return self
 
     async def __aexit__(
@@ -226,11 +243,13 @@ class ThreadPool:
         await self._tasks.__aexit__(kind, value, trace)
         await self.drain(1.0)
         self._bridge.drain()
+        if self._watch is not None:
+            self._watch.close()
         if left := self._crew.alive:
-            _log.error("%d of %d threads are still in the application and are left behind", left, self._threads)
+            _log.error("threads that are still in the application and are left behind: %d", left)
 
     async def drain(self, grace: float) -> None:
-        """Let the threads end after what they are doing, at most `grace` seconds."""
+        """Let the threads end after what they are doing, at most `grace` seconds; lost ones are not waited for."""
         self._crew.stop()
         await asyncio.to_thread(self._crew.join, grace)
 
@@ -269,11 +288,23 @@ class ThreadPool:
         if not port.complete:
             self._bridge.post(port.settle)
 
+    def _expire(self, exchange: Exchange) -> None:
+        """(loop) A request has run too long: give its thread up and end it for its client."""
+        self._bridge.drain()  # its last words may be on their way
+        ident = self._crew.lose(exchange)
+        if ident is None:
+            return
+        assert self._watch is not None
+        stack = thread_stack(sys._current_frames().get(ident))
+        taken = "its thread is replaced" if self._crew.full else "its thread is lost and no spare is left"
+        cut_off(exchange, self._watch.seconds, stack, f"; {taken}")
+
     def statistics(self) -> dict[str, int]:
-        """Threads, requests that run, wait, and were refused."""
+        """Threads, requests that run, wait, and were refused; threads that were given up and are not back."""
         return {
             "threads": self._threads,
             "running": self._crew.busy,
             "waiting": len(self._room),
             "refused": self._room.refused,
+            "lost": self._crew.lost,
         }

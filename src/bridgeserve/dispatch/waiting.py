@@ -72,14 +72,19 @@ class WaitingRoom:
             drop_spool(exchange)
             exchange.abort()
 
+    def come_back(self, exchange: Exchange) -> None:
+        """Wait again as the first one: its turn had come, and nobody has begun it."""
+        self.enter(exchange)
+        self.requests.move_to_end(exchange, last=False)
+
     def _expire(self) -> None:
         """Refuse those whose wait is over, and sleep until the next one's deadline."""
         self._handle = None
         assert self._loop is not None
         now = self._loop.time()
         for exchange, deadline in list(self.requests.items()):
-            if deadline > now:
-                self._handle = self._loop.call_at(deadline, self._expire)
-                return
-            if self.requests.pop(exchange, None) is not None:  # unless a thread was quicker
+            if deadline <= now and self.requests.pop(exchange, None) is not None:  # unless a thread was quicker
                 self.refuse(exchange)
+        # A copy: pool threads take from it meanwhile.
+        if (waiting := list(self.requests.values())) and self._handle is None:
+            self._handle = self._loop.call_at(min(waiting), self._expire)

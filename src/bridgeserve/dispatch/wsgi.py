@@ -87,6 +87,7 @@ class WsgiRunner:
             finally:
                 # The only place that closes: so it happens once, whatever ended the response.
                 if call.close is not None:
+                    port.flush()
                     context.run(call.close)
                 if errors.begun:
                     errors.flush()

@@ -132,6 +132,7 @@ class Exchange:
         if not self.lost and self.connection.owns(self):
             self.lost = self.disconnected = True
             self.connection.cut(reset=self.responded and self.request.version == "1.0")
+            self._wake()  # a client that does not read would keep the connection, and who waits for it, a while longer
 
     async def drain(self) -> None:
         """Return when the client can take more; raises ClientDisconnected."""

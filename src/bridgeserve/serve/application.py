@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType, TracebackType
 
-from bridgeserve.dispatch.modes import ModeRefused, choose_mode
+from bridgeserve.dispatch.modes import TABLE, ModeRefused, choose_mode
 from bridgeserve.serve.detect import Undetected, detect_interface
 
 _TARGET = re.compile(r"(?P<module>[^\s:]+?)(?::(?P<attribute>[^\s:()]+)(?P<call>\(\s*\))?)?")
@@ -23,8 +23,13 @@ _OURS = Path(__file__).parent.parent  # as the frames of our code spell it
 class StartupError(Exception):
     """The server cannot start.
 
-    The message is for stderr; exit code 3. The cause, where there is one, is the app's own error.
+    The message is for stderr; exit code 3. The cause, where there is one, is the app's own error; `trace` is its
+    traceback where it was raised in another process.
     """
+
+    def __init__(self, message: str, trace: str = "") -> None:
+        super().__init__(message)
+        self.trace = trace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,8 +72,17 @@ def detect(app: object) -> str:
         raise StartupError(str(error)) from None
 
 
-def prepare(target: object, *, factory: bool, app_dir: str, interface: str, mode: str) -> Prepared:
-    """Load the app, find out its kind (unless `interface` says it) and the mode. Raises StartupError."""
+def prepare(
+    target: object, *, factory: bool, app_dir: str, interface: str, mode: str, load_here: bool = False
+) -> Prepared:
+    """Load the app, find out its kind (unless `interface` says it) and the mode.
+
+    In process mode the app stays a name, for its processes load it (with `load_here`).
+
+    Raises StartupError.
+    """
+    if mode == "processes" and not load_here:
+        return Prepared(app=_by_name(target, interface), kind="wsgi", mode=mode)
     app = load(target, factory=factory, app_dir=app_dir)
     if not callable(app):
         raise StartupError(f"the app is not callable: an object of type {type(app).__qualname__}")
@@ -77,6 +91,18 @@ def prepare(target: object, *, factory: bool, app_dir: str, interface: str, mode
         return Prepared(app=app, kind=kind, mode=choose_mode(mode, kind))
     except ModeRefused as error:
         raise StartupError(f"this is {'an ASGI' if kind == 'asgi' else 'a WSGI'} app; {error}") from None
+
+
+def _by_name(target: object, interface: str) -> str:
+    """The name of an app that other processes will load."""
+    if not isinstance(target, str):
+        raise StartupError(
+            "mode processes needs the import name of the app, such as 'module:attribute', because its processes load"
+            " it themselves; give the name, or use mode threads"
+        )
+    if interface == "asgi":
+        raise StartupError(TABLE["processes", "asgi"])
+    return target
 
 
 def _import(name: str, directory: str) -> ModuleType:
@@ -142,7 +168,7 @@ def startup_text(error: StartupError) -> str:
     """What to print on stderr: the traceback of the app's own error, where that is the cause, and the
     message.
     """
-    trace = "" if error.__cause__ is None else app_trace(error.__cause__)
+    trace = error.trace if error.__cause__ is None else app_trace(error.__cause__)
     return f"{trace}bridgeserve: {error}\n"
 
 

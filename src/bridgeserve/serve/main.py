@@ -22,7 +22,8 @@ _log = logging.getLogger("bridgeserve")
 def main_loop(app: object, settings: Settings) -> int:
     """Serve until a signal says stop; the exit code of the process.
 
-    0: stopped; 1: runtime failure; 3: start-up failure, its reason on stderr.
+    0: stopped; 1: runtime failure; 3: start-up failure, its reason on stderr; 4: the processes of the pool crash
+    again and again.
     """
     configure(settings.log_level, settings.log_format)
     try:
@@ -88,11 +89,22 @@ async def _serve(server: Server) -> int:
     loop.add_signal_handler(signal.SIGTERM, ask, signal.SIGTERM)
     loop.add_signal_handler(signal.SIGINT, ask, signal.SIGINT)
     loop.add_signal_handler(signal.SIGQUIT, force, signal.SIGQUIT)
+
+    async def watch() -> None:
+        await server.failed.wait()
+        stop.set()
+
+    watching = loop.create_task(watch())
     try:
         await _until(server, stop)
+        if server.failed.is_set():
+            _log.critical("no process of the pool can be started any more")
+            return 4
     except asyncio.CancelledError:
         if not forced.is_set():
             raise
+    finally:
+        watching.cancel()
     _log.info("stopped")
     return 0
 

@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import logging
 import os
+import sys
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -16,6 +18,8 @@ from bridgeserve.dispatch.asgi import AsgiRunner
 from bridgeserve.dispatch.base import Dispatcher
 from bridgeserve.dispatch.inline import InlineAsgi, InlineWsgi
 from bridgeserve.dispatch.lifespan import Lifespan, LifespanFailed
+from bridgeserve.dispatch.processes import ProcessPool
+from bridgeserve.dispatch.spawn import ChildFailed
 from bridgeserve.dispatch.threads import ThreadPool
 from bridgeserve.dispatch.wsgi import WsgiRunner
 from bridgeserve.net.engine import Engine, Protocols
@@ -50,6 +54,7 @@ class Server:
         self._stack = contextlib.AsyncExitStack()
         self._parts: Engaged | None = None
         self._drained = False
+        self.failed = asyncio.Event()  # set when the application cannot be run any more
         self.mode = ""
         self.kind = ""
         self.addresses: list[Address] = []
@@ -116,6 +121,8 @@ class Server:
                 raise StartupError(f"the application's lifespan start-up failed: {failure}") from failure.__cause__
             runner = AsgiRunner(app, settings.root_path, lifespan.state)
             return await enter(InlineAsgi(runner, settings.admission))
+        if self.mode == "processes":
+            return await self._processes(enter)
         threads = self.mode == "threads"
         wsgi = WsgiRunner(app, root_path=settings.root_path, multithread=threads, multiprocess=False)
         if not threads:
@@ -128,6 +135,26 @@ class Server:
             buffering=settings.request_buffering,
         )
         return await enter(pool)
+
+    async def _processes(self, enter: Callable[[ProcessPool], Awaitable[ProcessPool]]) -> ProcessPool:
+        settings = self._settings
+        setup = {
+            "app": self._app,
+            "factory": settings.factory,
+            "app_dir": settings.app_dir,
+            "interface": settings.interface,
+            "root_path": settings.root_path,
+            "path": sys.path,
+            "log_level": logging.getLogger("bridgeserve").getEffectiveLevel(),
+            "parent": os.getpid(),
+        }
+        body = (settings.body_memory, settings.request_buffering)
+        try:
+            return await enter(ProcessPool(setup, settings.children, settings.admission, body, self.failed.set))
+        except ChildFailed as failure:
+            raise StartupError(str(failure), failure.trace) from None
+        except OSError as error:
+            raise StartupError(f"no process can be started: {error}") from error
 
     def _protocols(self) -> Protocols:
         settings = self._settings
@@ -143,16 +170,24 @@ class Server:
         return (sink,)
 
     def _words(self) -> str:
-        pool = f", {self._settings.threads} threads" if self.mode == "threads" else ""
+        settings = self._settings
+        sizes = {"threads": settings.threads, "processes": settings.processes}
+        pool = f", {sizes[self.mode]} {self.mode}" if self.mode in sizes else ""
         loop = "uvloop" if type(asyncio.get_running_loop()).__module__.startswith("uvloop") else "asyncio"
         return f"mode {self.mode}, {self.kind}{pool}, {loop}, pid {os.getpid()}"
 
+    @property
+    def ready(self) -> bool:
+        """True while new requests are welcome: started, not draining, and the mode has all that it should have."""
+        return self._parts is not None and not self._drained and self._parts.dispatcher.ready
+
     def stats(self) -> dict[str, int]:
-        """Numbers of this moment: connections, requests begun, and those of the mode."""
+        """Numbers of this moment: ready (0 or 1), connections, requests begun, and those of the mode."""
         if self._parts is None:
             return {}
         engine = self._parts.engine
         return {
+            "ready": int(self.ready),
             "connections": len(engine.connections),
             "requests": engine.requests,
             **self._parts.dispatcher.statistics(),

@@ -8,9 +8,10 @@ class Request:
 
     `path` and `query` are raw octets (percent-encoded). `headers` are (name, value) pairs of
     bytes, names in lower case, in the order of arrival (RFC 9110 section 5). With an
-    absolute-form target the Host is the target's authority (RFC 9112 section 3.2.2).
-    `complete` is true when `body` is the whole body, else chunks follow as `BodyChunk`. `usual` is true for
-    HTTP/1.1 with an origin-form target, one Host, no body and no option of the connection but keep-alive.
+    absolute-form target the Host is the target's authority (RFC 9112 section 3.2.2). `raw` is
+    the head as it came, without its empty line. `complete` is true when `body` is the whole
+    body, else chunks follow as `BodyChunk`. `usual` is true for HTTP/1.1 with an origin-form
+    target, one Host, no body and no option of the connection but keep-alive.
     """
 
     __slots__ = (
@@ -24,6 +25,7 @@ class Request:
         "method",
         "path",
         "query",
+        "raw",
         "target",
         "upgrade",
         "usual",
@@ -35,6 +37,7 @@ class Request:
         self.target = target
         self.version = version
         self.headers = headers
+        self.raw = b""
         self.path = target
         self.query = b""
         self.body = b""

@@ -8,6 +8,7 @@ taken out of the block because the session, which knows the request, decides it
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from email.utils import formatdate
 from http import HTTPStatus
@@ -38,6 +39,14 @@ _SHARED = frozenset(
 )
 _SHARED_MAX = 512  # octets
 _VISIBLE = bytes([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])  # RFC 9110 section 5.5, RFC 9112 section 4
+# The lines as `ResponseHead` makes them (RFC 9112 sections 4 and 5), without the fields that are the session's.
+_FINAL_LINE = re.compile(rb"HTTP/1\.1 ([2-9][0-9]{2}) [\t -~\x80-\xff]*\r\n")
+_FIELD = (
+    rb"(?!(?i:content-length|transfer-encoding|connection|keep-alive):)"
+    rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++: [\t -~\x80-\xff]*+\r\n"
+)
+_FIELDS = re.compile(rb"(?:%b)*+" % _FIELD)
+_INTERIM = re.compile(rb"HTTP/1\.1 1(?!01)[0-9]{2} [\t -~\x80-\xff]*\r\n(?:%b)*+\r\n" % _FIELD)
 
 
 def _learn(name: bytes) -> bytes | int:
@@ -85,6 +94,27 @@ class ResponseHead:
                 cls._KNOWN[key] = known
         return known
 
+    @classmethod
+    def compiled(cls, status: int, line: bytes, block: bytes) -> ResponseHead:
+        """A head from lines that another process has made of an application's words; they are checked again.
+
+        :raises ResponseError: what `ResponseHead` would not have made.
+        """
+        if FINAL_LINES.get(status) != line:
+            found = _FINAL_LINE.fullmatch(line)
+            if found is None or int(found[1]) != status:
+                raise ResponseError("a status line that is none")
+        if not _FIELDS.fullmatch(block):
+            raise ResponseError("a line of a response head that is no field, or concerns the framing")
+        head = object.__new__(CompiledHead)
+        head.status = status
+        head.line = line
+        head.block = block
+        head.content_length = None
+        head.close = False
+        head.preamble = 3
+        return head
+
     @property
     def shared(self) -> bool:
         """True when it is small and holds only fields that say nothing private."""
@@ -93,7 +123,7 @@ class ResponseHead:
     def with_length(self, length: int) -> ResponseHead:
         """A copy with this Content-Length."""
         copy = object.__new__(ResponseHead)
-        for name in self.__slots__:
+        for name in ResponseHead.__slots__:
             setattr(copy, name, getattr(self, name))
         copy.content_length = length
         copy.headers = [*self.headers, (b"content-length", b"%d" % length)]
@@ -145,6 +175,20 @@ class ResponseHead:
         return True
 
 
+class CompiledHead(ResponseHead):
+    """A head whose lines came ready; its fields are read from them when somebody asks."""
+
+    __slots__ = ()
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:  # type: ignore[override]
+        """The fields as pairs, that of the length with them."""
+        pairs = [line.partition(b": ")[::2] for line in self.block.split(b"\r\n")[:-1]]
+        if self.content_length is not None:
+            pairs.append((b"content-length", b"%d" % self.content_length))
+        return pairs
+
+
 def status_line(status: Any, reason: bytes) -> bytes:
     """The status line (RFC 9112 section 4); raises ResponseError for what is none."""
     if not reason and (line := FINAL_LINES.get(status)) is not None:
@@ -176,6 +220,11 @@ def informational(status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     head = ResponseHead(200, b"", headers)
     phrase = HTTPStatus(status).phrase.encode()
     return b"HTTP/1.1 %d %s\r\n%s\r\n" % (status, phrase, head.block)
+
+
+def is_informational(payload: bytes) -> bool:
+    """True for what `informational` could have made."""
+    return _INTERIM.fullmatch(payload) is not None
 
 
 class Preamble:

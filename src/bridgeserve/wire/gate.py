@@ -73,6 +73,7 @@ def read_head(head: bytes, limits: Limits) -> Request:
     field_size = limits.field_size
     if len(head) > field_size and (len(head) > head_limit(limits) or max(map(len, lines), default=0) > field_size):
         raise WireError(431, "field or head too large")
+    request.raw = head
     append = request.headers.append
     ordinary = ORDINARY_LINES.get
     names = ORDINARY_NAMES.get

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sys
 from collections.abc import Awaitable, Callable
@@ -40,6 +41,7 @@ def fresh() -> bytes:
 async def stream(send: Send, pause: float, event: Callable[[], bytes]) -> None:
     """Endless; ends by the OSError of `send`, as the ASGI specification says."""
     _counts["opened"] += 1
+    say(f"opened {_counts['opened']}")
     await start(send, b"text/event-stream")
     try:
         while True:
@@ -53,12 +55,27 @@ async def stream(send: Send, pause: float, event: Callable[[], bytes]) -> None:
 async def watchful(receive: Receive, send: Send) -> None:
     """Says one thing and waits for the client to leave."""
     _counts["opened"] += 1
+    say(f"opened {_counts['opened']}")
     await start(send, b"text/event-stream")
     await body(send, EVENT, more=True)
     while (await receive())["type"] != "http.disconnect":
         pass
     _counts["closed"] += 1
     say(f"closed {_counts['closed']}")
+
+
+async def stuck_here() -> None:
+    say("stuck")
+    await asyncio.sleep(60.0)
+
+
+async def late_work() -> None:
+    """Does not let itself be cancelled."""
+    work = asyncio.ensure_future(asyncio.sleep(1.0))
+    while not work.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.shield(work)
+    say("late")
 
 
 async def application(scope: dict[str, Any], receive: Receive, send: Send) -> None:
@@ -83,8 +100,9 @@ async def application(scope: dict[str, Any], receive: Receive, send: Send) -> No
         say("slow")
         await asyncio.sleep(1.0)
     if path == "/stuck":
-        say("stuck")
-        await asyncio.sleep(60.0)
+        await stuck_here()
+    if path == "/late":
+        await late_work()
     if path == "/raise-before":
         raise RuntimeError("secret detail")
     if path == "/raise-after":

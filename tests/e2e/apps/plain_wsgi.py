@@ -35,7 +35,7 @@ class Events:
         self._pause = pause
         self._event = event
         self._gone = gone
-        count("opened")
+        say(f"opened {count('opened')}")
 
     def __iter__(self) -> Generator[bytes, None, None]:
         while not self._gone():
@@ -69,6 +69,11 @@ def broken_stream() -> Generator[bytes, None, None]:
     raise RuntimeError("secret detail")
 
 
+def stuck_here() -> None:
+    say("stuck")
+    _never.wait(60.0)
+
+
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
     path = environ["PATH_INFO"]
     plain = [("Content-Type", "text/plain")]
@@ -93,8 +98,10 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
         say("slow")
         _never.wait(1.0)
     if path == "/stuck":
-        say("stuck")
-        _never.wait(60.0)
+        stuck_here()
+    if path == "/late":
+        _never.wait(1.0)
+        say("late")
     if path == "/raise-before":
         raise RuntimeError("secret detail")
     if path == "/raise-after":

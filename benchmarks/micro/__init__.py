@@ -1,0 +1,1 @@
+"""Parts of bridgeserve alone, without sockets: `cases` says which, `__main__` times them, `instructions` counts."""
