@@ -11,6 +11,7 @@ MODES: tuple[tuple[str, str], ...] = (
     ("inline", "asgi"),
     ("inline", "wsgi"),
     ("threads", "wsgi"),
+    ("processes", "wsgi"),
 )
 READERS = ("auto", "h11")
 
