@@ -138,6 +138,9 @@ def test_a_leaver_is_forgotten_and_its_body_goes(lost: bool) -> None:
         first, leaver, stayer = mode.admit(3)
         spool = leaver.spool = io.BytesIO(b"body")
         leaver.leave(lost)
+        if not lost:  # it may read on: it has a moment for its turn to come
+            assert leaver in mode.gate.room.requests
+            await moment(0.2)
         assert spool.closed and leaver.spool is None
         assert leaver.status is None
         assert list(mode.gate.room.requests) == [stayer]
@@ -148,6 +151,19 @@ def test_a_leaver_is_forgotten_and_its_body_goes(lost: bool) -> None:
         mode.gate.close()
         await turns()
         assert leaver.lost
+
+    run_virtual(main)
+
+
+def test_one_who_has_only_sent_its_last_octet_has_its_turn() -> None:
+    async def main() -> None:
+        mode = Mode(1, queue=2)
+        first, half = mode.admit(2)
+        half.leave(lost=False)
+        mode.gate.release()
+        assert mode.started == [first, half]
+        await moment(0.2)
+        assert not half.aborted
 
     run_virtual(main)
 

@@ -109,6 +109,7 @@ def test_a_request_whose_client_left_is_never_run(run: Run) -> None:
             await until(lambda: app.paths)
             made[1].leave()
             made[2].leave(lost=False)
+            await until(lambda: made[2].aborted)  # it had a moment for its turn to come
             app.go.release(2)
             await ended(made[3])
             assert app.paths == ["/0", "/3"]

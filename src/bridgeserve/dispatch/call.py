@@ -76,7 +76,7 @@ class Call:
 
     def leave(self, exchange: Exchange) -> None:
         """The client has sent its last octet, or is gone."""
-        if self.state == "waiting" and self._withdraw(self):
+        if self.state == "waiting" and exchange.lost and self._withdraw(self):
             exchange.on_disconnect = None
             drop_spool(exchange)
             exchange.abort()

@@ -11,6 +11,9 @@ from collections import OrderedDict
 
 from bridgeserve.dispatch.base import Exchange, drop_spool, refuse
 
+# Seconds that a request waits on whose client has closed its sending side: one that still reads has its answer in an
+# unloaded server by then, and one that has left would cost a thread in a loaded one.
+HALF_CLOSED = 0.1
 RETRY_AFTER = [(b"retry-after", b"1")]
 
 
@@ -67,7 +70,15 @@ class WaitingRoom:
             self.refuse(exchange)
 
     def _leave(self, exchange: Exchange) -> None:
-        """The client of a waiting request has left (or sent its last octet, which looks the same)."""
+        """The client of a waiting request has left, or has only sent its last octet, which looks the same at first."""
+        if exchange.lost:
+            self._forget(exchange)
+        elif exchange in self.requests:
+            assert self._loop is not None
+            self._loop.call_later(HALF_CLOSED, self._forget, exchange)
+
+    def _forget(self, exchange: Exchange) -> None:
+        """Nobody waits for the answer any more, unless it is under way by now."""
         if self.requests.pop(exchange, None) is not None:
             drop_spool(exchange)
             exchange.abort()
