@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from bridgeserve.dispatch.base import ClientDisconnected, Endpoint
-from bridgeserve.dispatch.pipe import Channel, EngineGone, PipePort, endpoint_facts, read_endpoint
+from bridgeserve.dispatch.pipe import LOOK, Channel, EngineGone, PipePort, endpoint_facts, read_endpoint
 from bridgeserve.wire import ipc
 from bridgeserve.wire.errors import ResponseError
 from bridgeserve.wire.framing import ResponseHead
@@ -159,3 +159,15 @@ def test_an_engine_that_is_gone(engine: Engine) -> None:
 def test_endpoints(endpoint: Endpoint) -> None:
     found = read_endpoint(endpoint_facts(endpoint))
     assert (found.scheme, found.client, found.server) == (endpoint.scheme, endpoint.client, endpoint.server)
+
+
+def test_what_was_said_too_late_is_forgotten_but_not_what_is_for_this_request() -> None:
+    engine, stream = socket.socketpair()
+    ours, lane = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with engine, stream, ours, lane:
+        channel = Channel(stream, stream, lane)
+        engine.sendall(ipc.frame(ipc.GONE, LOOK - 1, b"\1") + ipc.frame(ipc.GONE, LOOK, b"\1"))
+        ours.send(ipc.frame(ipc.REQUEST, LOOK, b"payload"))
+        assert channel.next_request() == (LOOK, b"payload")
+        assert channel.poll() == (ipc.GONE, LOOK, b"\1")
+        assert channel.poll() is None
