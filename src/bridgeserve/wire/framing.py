@@ -71,7 +71,7 @@ class ResponseHead:
     __slots__ = ("block", "close", "content_length", "headers", "line", "preamble", "status")
 
     _KNOWN: ClassVar[dict[tuple[Any, ...], ResponseHead]] = {}
-    _KNOWN_MAX = 512
+    KNOWN_MAX = 512
 
     @classmethod
     def of(cls, status: int, headers: Any) -> ResponseHead:
@@ -88,11 +88,15 @@ class ResponseHead:
             return cls(status, b"", headers)
         if known is None:
             known = cls(status, b"", headers)
-            if known.shared:
-                if len(cls._KNOWN) >= cls._KNOWN_MAX:
-                    cls._KNOWN.clear()
-                cls._KNOWN[key] = known
+            known.keep(cls._KNOWN, key)
         return known
+
+    def keep(self, memory: dict[tuple[Any, ...], ResponseHead], key: tuple[Any, ...]) -> None:
+        """Remember it, unless it may say something private. A memory that is full starts afresh."""
+        if self.shared:
+            if len(memory) >= self.KNOWN_MAX:
+                memory.clear()
+            memory[key] = self
 
     @classmethod
     def compiled(cls, status: int, line: bytes, block: bytes) -> ResponseHead:
