@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from bridgeserve.cli import default_words, metavar
-from bridgeserve.settings import GROUPS, OPTIONS, Option
+from bridgeserve.option import GROUPS, Option
+from bridgeserve.settings import OPTIONS
 from bridgeserve.sources import flag_of, variable_of
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "options.md"

@@ -11,7 +11,7 @@ from benchmarks.messages import template
 from bridgeserve.dispatch.crew import Crew
 from bridgeserve.dispatch.threads import Bridge
 from bridgeserve.dispatch.waiting import WaitingRoom
-from bridgeserve.settings import Limits, Timeouts
+from bridgeserve.groups import Limits, Timeouts
 from bridgeserve.wire import cycle, plain
 from bridgeserve.wire.framing import Preamble, ResponseHead
 from bridgeserve.wire.gate import read_head

@@ -11,8 +11,9 @@ from typing import Any
 import click
 
 from bridgeserve.observe.logs import configure
+from bridgeserve.option import Option
 from bridgeserve.serve.application import Prepared, StartupError, prepare, startup_text
-from bridgeserve.settings import OPTIONS, Option, Settings
+from bridgeserve.settings import OPTIONS, Settings
 from bridgeserve.sources import ConfigError, Sourced, flag_of, from_command_line, variable_of
 
 STARTUP_FAILURE = 3

@@ -1,125 +1,19 @@
 """Every option, once: a field of `Settings` is the option, its default, its help and its page in the docs.
 
 Ground: plain frozen data. `sources.py` fills it from the command line, the environment and Python; the
-floors between take the small groups (`Limits`, `Timeouts`, `Admission`) and never the whole.
+floors between take the small groups (`groups.py`) and never the whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import Field, dataclass, field, fields
-from typing import Any, Literal
+from dataclasses import dataclass, fields
 
-from bridgeserve.binds import ALLOWED, Bind, parse_bind, tcp_bind
+from bridgeserve.binds import Bind, parse_bind, tcp_bind
 from bridgeserve.cpus import available_cpus, default_threads
+from bridgeserve.groups import Admission, Children, Limits, Timeouts
+from bridgeserve.option import Option, choice, option, option_of
 
-Kind = Literal["text", "path", "int", "float", "flag", "switch", "choice", "bind", "header"]
-GROUPS = ("Application", "Sockets", "Overload", "Limits", "Timeouts", "Logging", "Responses", "Process")
 MIB = 1024 * 1024
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """Sizes in octets (fields: a count) above which a request is refused. body None: no limit."""
-
-    request_line: int = 8190
-    fields: int = 100
-    field_size: int = 8190
-    body: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Timeouts:
-    """Seconds, except min_body_rate: octets a second (0: no floor)."""
-
-    header: float = 10.0
-    body: float = 30.0
-    min_body_rate: int = 64
-    write: float = 30.0
-    keep_alive: float = 75.0
-    linger: float = 2.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Admission:
-    """Requests running at once (None: no limit), requests waiting, and the longest wait and run in seconds (None: no
-    limit).
-    """
-
-    concurrency: int | None = None
-    queue: int = 1024
-    queue_timeout: float = 30.0
-    run_timeout: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Children:
-    """How many processes there are, and after how many requests, seconds or octets each gets a successor."""
-
-    size: int = 1
-    preload: bool = False
-    max_requests: int | None = None
-    max_requests_jitter: int = 0
-    max_lifetime: float | None = None
-    max_rss: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Option:
-    """The metadata of one field of `Settings`.
-
-    kind says how a value is read: "flag" is --name/--no-name, "switch" is --name on|off (both become bool),
-    "bind" and "header" may be given many times. `optional` values may be None. `minimum` and `maximum` are
-    inclusive. `default` is the default in words where the value itself says too little.
-    """
-
-    kind: Kind
-    group: str
-    help: str
-    aliases: tuple[str, ...] = ()
-    choices: tuple[str, ...] = ()
-    minimum: float | None = None
-    maximum: float | None = None
-    optional: bool = False
-    metavar: str = ""
-    default: str = ""
-
-    @property
-    def allowed(self) -> str:
-        """What a value may be, in words."""
-        if self.choices:
-            return ", ".join(self.choices)
-        if self.kind in ("flag", "switch"):
-            return "on, off"
-        if self.kind in ("int", "float"):
-            noun = "a whole number" if self.kind == "int" else "a number"
-            if self.maximum is not None:
-                return f"{noun} from {self.minimum:g} to {self.maximum:.0f}"
-            return f"{noun}, {self.minimum:g} or more" if self.minimum is not None else noun
-        words = {"bind": ALLOWED, "header": "NAME:VALUE", "path": "a path"}
-        return words.get(self.kind, "text")
-
-
-def _option(
-    kind: Kind,
-    group: str,
-    help_: str,
-    value: Any = None,
-    *,
-    make: Callable[[], Any] | None = None,
-    **more: Any,
-) -> Any:
-    """A dataclass field with an `Option` as its metadata; a default of None makes the option optional."""
-    optional = value is None and make is None
-    metadata = {"option": Option(kind=kind, group=group, help=help_, optional=optional, **more)}
-    if make is not None:
-        return field(default_factory=make, metadata=metadata)
-    return field(default=value, metadata=metadata)
-
-
-def _choice(group: str, help_: str, *words: str) -> Any:
-    """A field that takes one of `words`; the first is the default."""
-    return _option("choice", group, help_, words[0], choices=words)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +23,7 @@ class Settings:
     Times are seconds, sizes octets. Values are checked by `sources.py`, not here.
     """
 
-    mode: str = _choice(
+    mode: str = choice(
         "Application",
         "Where the app runs. auto: ASGI inline, WSGI threads.",
         "auto",
@@ -137,9 +31,9 @@ class Settings:
         "threads",
         "processes",
     )
-    interface: str = _choice("Application", "What the app is. auto looks at it.", "auto", "asgi", "wsgi")
-    factory: bool = _option("flag", "Application", "Call APP without arguments; it returns the app.", False)
-    threads: int = _option(
+    interface: str = choice("Application", "What the app is. auto looks at it.", "auto", "asgi", "wsgi")
+    factory: bool = option("flag", "Application", "Call APP without arguments; it returns the app.", False)
+    threads: int = option(
         "int",
         "Application",
         "Size of the thread pool.",
@@ -148,7 +42,7 @@ class Settings:
         maximum=4096,
         default="min(32, CPUs + 4), CPUs as the control group grants them",
     )
-    processes: int = _option(
+    processes: int = option(
         "int",
         "Application",
         "Size of the process pool.",
@@ -157,17 +51,17 @@ class Settings:
         maximum=1024,
         default="CPUs, as the control group grants them",
     )
-    preload: bool = _option(
+    preload: bool = option(
         "flag", "Application", "Import the app once and fork the process pool from that process.", False
     )
-    max_requests: int | None = _option(
+    max_requests: int | None = option(
         "int",
         "Application",
         "Requests after which a process of the pool gets a successor.",
         minimum=1,
         aliases=("--limit-max-requests",),
     )
-    max_requests_jitter: int = _option(
+    max_requests_jitter: int = option(
         "int",
         "Application",
         "Up to so many requests more, by chance for each process, so that they do not all go together.",
@@ -175,23 +69,21 @@ class Settings:
         minimum=0,
         aliases=("--limit-max-requests-jitter",),
     )
-    max_lifetime: float | None = _option(
+    max_lifetime: float | None = option(
         "float", "Application", "Age in seconds after which a process of the pool gets a successor.", minimum=1
     )
-    max_rss: int | None = _option(
+    max_rss: int | None = option(
         "int",
         "Application",
         "Resident memory above which a process of the pool gets a successor (Linux).",
         minimum=MIB,
         metavar="BYTES",
     )
-    root_path: str = _option("text", "Application", "ASGI root_path, WSGI SCRIPT_NAME.", "", metavar="PATH")
-    lifespan: str = _choice(
-        "Application", "Run the ASGI lifespan. auto: when the app supports it.", "auto", "on", "off"
-    )
-    app_dir: str = _option("path", "Application", "Directory put in front of the import path.", ".", metavar="DIR")
+    root_path: str = option("text", "Application", "ASGI root_path, WSGI SCRIPT_NAME.", "", metavar="PATH")
+    lifespan: str = choice("Application", "Run the ASGI lifespan. auto: when the app supports it.", "auto", "on", "off")
+    app_dir: str = option("path", "Application", "Directory put in front of the import path.", ".", metavar="DIR")
 
-    bind: tuple[str, ...] = _option(
+    bind: tuple[str, ...] = option(
         "bind",
         "Sockets",
         "Address to listen at; may be given many times. Port 0 picks a free one and prints it.",
@@ -199,44 +91,44 @@ class Settings:
         aliases=("-b",),
         metavar="ADDR",
     )
-    host: str | None = _option("text", "Sockets", "Host of the one bind.", metavar="HOST")
-    port: int | None = _option("int", "Sockets", "Port of the one bind.", minimum=0, maximum=65535)
-    uds: str | None = _option("path", "Sockets", "Unix socket of the one bind.", metavar="PATH")
-    fd: int | None = _option("int", "Sockets", "Inherited descriptor of the one bind.", minimum=0)
-    backlog: int = _option(
+    host: str | None = option("text", "Sockets", "Host of the one bind.", metavar="HOST")
+    port: int | None = option("int", "Sockets", "Port of the one bind.", minimum=0, maximum=65535)
+    uds: str | None = option("path", "Sockets", "Unix socket of the one bind.", metavar="PATH")
+    fd: int | None = option("int", "Sockets", "Inherited descriptor of the one bind.", minimum=0)
+    backlog: int = option(
         "int", "Sockets", "Connections the system holds before we accept.", 2048, minimum=1, maximum=2**31 - 1
     )
-    loop: str = _choice("Sockets", "Event loop. auto: uvloop where it is installed.", "auto", "uvloop", "asyncio")
-    http: str = _choice(
+    loop: str = choice("Sockets", "Event loop. auto: uvloop where it is installed.", "auto", "uvloop", "asyncio")
+    http: str = choice(
         "Sockets", "auto: the plain reader with h11 behind it. h11: h11 for every request.", "auto", "h11"
     )
 
-    limit_concurrency: int | None = _option(
+    limit_concurrency: int | None = option(
         "int", "Overload", "Requests running at once; idle connections do not count.", minimum=1
     )
-    limit_queue: int = _option(
+    limit_queue: int = option(
         "int", "Overload", "Requests waiting for a thread or a process; beyond: 503 with Retry-After.", 1024, minimum=0
     )
-    timeout_queue: float = _option(
+    timeout_queue: float = option(
         "float", "Overload", "Longest wait in that queue, in seconds; beyond: 503.", 30.0, minimum=0
     )
-    limit_connections: int | None = _option(
+    limit_connections: int | None = option(
         "int", "Overload", "Connections open at once; beyond, none is accepted until one closes.", minimum=1
     )
 
-    limit_request_line: int = _option(
+    limit_request_line: int = option(
         "int", "Limits", "Octets of the request line; beyond: 414.", 8190, minimum=64, maximum=MIB
     )
-    limit_request_fields: int = _option(
+    limit_request_fields: int = option(
         "int", "Limits", "Number of header fields; beyond: 431.", 100, minimum=1, maximum=32768
     )
-    limit_request_field_size: int = _option(
+    limit_request_field_size: int = option(
         "int", "Limits", "Octets of one header field; beyond: 431.", 8190, minimum=64, maximum=MIB
     )
-    limit_request_body: int | None = _option(
+    limit_request_body: int | None = option(
         "int", "Limits", "Octets of a request body; beyond: 413.", minimum=0, metavar="BYTES"
     )
-    body_memory: int = _option(
+    body_memory: int = option(
         "int",
         "Limits",
         "A buffered body above this goes to a temporary file.",
@@ -244,27 +136,25 @@ class Settings:
         minimum=0,
         metavar="BYTES",
     )
-    request_buffering: bool = _option(
+    request_buffering: bool = option(
         "switch", "Limits", "WSGI: on takes a thread only when the body is complete, off streams it.", True
     )
 
-    timeout_header: float = _option(
-        "float", "Timeouts", "Time for a whole request head, in seconds.", 10.0, minimum=0.1
-    )
-    timeout_body: float = _option(
+    timeout_header: float = option("float", "Timeouts", "Time for a whole request head, in seconds.", 10.0, minimum=0.1)
+    timeout_body: float = option(
         "float", "Timeouts", "Longest silence inside a request body, in seconds.", 30.0, minimum=0.1
     )
-    min_body_rate: int = _option(
+    min_body_rate: int = option(
         "int",
         "Timeouts",
         "Octets a second that a body must bring over its last 10 s, else 408; 0: off.",
         64,
         minimum=0,
     )
-    timeout_write: float = _option(
+    timeout_write: float = option(
         "float", "Timeouts", "Longest stall of a client that does not read, in seconds.", 30.0, minimum=0.1
     )
-    timeout_keep_alive: float = _option(
+    timeout_keep_alive: float = option(
         "float",
         "Timeouts",
         "How long an idle connection stays open, in seconds.",
@@ -272,14 +162,14 @@ class Settings:
         minimum=0,
         aliases=("--keep-alive",),
     )
-    timeout_request: float | None = _option(
+    timeout_request: float | None = option(
         "float",
         "Timeouts",
         "Longest run of the app for one request, in seconds; beyond: 504, or a cut when the answer has begun.",
         minimum=0.1,
         aliases=("-t", "--timeout"),
     )
-    timeout_graceful: float = _option(
+    timeout_graceful: float = option(
         "float",
         "Timeouts",
         "Time that busy requests get at a stop, in seconds.",
@@ -288,16 +178,16 @@ class Settings:
         aliases=("--graceful-timeout", "--timeout-graceful-shutdown"),
     )
 
-    log_level: str = _option(
+    log_level: str = option(
         "choice",
         "Logging",
         "Least level that is logged.",
         "info",
         choices=("debug", "info", "warning", "error", "critical"),
     )
-    log_format: str = _choice("Logging", "Form of the log on stderr.", "text", "json")
-    access_log: bool = _option("flag", "Logging", "Write one line per request to stdout.", True)
-    access_log_format: str = _option(
+    log_format: str = choice("Logging", "Form of the log on stderr.", "text", "json")
+    access_log: bool = option("flag", "Logging", "Write one line per request to stdout.", True)
+    access_log_format: str = option(
         "text",
         "Logging",
         "default, common, combined, json, or a line of atoms such as '%(h)s %(r)s %(s)s'.",
@@ -305,21 +195,21 @@ class Settings:
         metavar="FMT",
     )
 
-    header: tuple[str, ...] = _option(
+    header: tuple[str, ...] = option(
         "header",
         "Responses",
         "Header added to every response; may be given many times.",
         (),
         metavar="NAME:VALUE",
     )
-    server_header: bool = _option("flag", "Responses", "Send Server.", True)
-    date_header: bool = _option("flag", "Responses", "Send Date.", True)
+    server_header: bool = option("flag", "Responses", "Send Server.", True)
+    date_header: bool = option("flag", "Responses", "Send Date.", True)
 
-    env_file: str | None = _option(
+    env_file: str | None = option(
         "path", "Process", "File of NAME=VALUE lines put into the environment.", metavar="FILE"
     )
-    chdir: str | None = _option("path", "Process", "Directory to change to before the app is loaded.", metavar="DIR")
-    pid: str | None = _option("path", "Process", "File that holds the process id while we run.", metavar="FILE")
+    chdir: str | None = option("path", "Process", "Directory to change to before the app is loaded.", metavar="DIR")
+    pid: str | None = option("path", "Process", "File that holds the process id while we run.", metavar="FILE")
 
     @property
     def limits(self) -> Limits:
@@ -384,13 +274,6 @@ class Settings:
         """The entries of `header` as (name, value), stripped."""
         pairs = (entry.partition(":") for entry in self.header)
         return tuple((name.strip().encode("latin-1"), value.strip().encode("latin-1")) for name, _, value in pairs)
-
-
-def option_of(item: Field[Any]) -> Option:
-    """The `Option` of a field of `Settings`."""
-    option = item.metadata["option"]
-    assert isinstance(option, Option)
-    return option
 
 
 OPTIONS: dict[str, Option] = {item.name: option_of(item) for item in fields(Settings)}

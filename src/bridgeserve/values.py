@@ -13,7 +13,8 @@ from typing import Any
 
 from bridgeserve.binds import parse_bind, tcp_bind
 from bridgeserve.observe.access import compile_format
-from bridgeserve.settings import OPTIONS, Option
+from bridgeserve.option import Option
+from bridgeserve.settings import OPTIONS
 
 _ON = frozenset({"on", "true", "yes", "1"})
 _OFF = frozenset({"off", "false", "no", "0"})

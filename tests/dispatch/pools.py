@@ -11,7 +11,7 @@ import pytest
 
 from bridgeserve.dispatch.threads import ThreadPool
 from bridgeserve.dispatch.wsgi import WsgiRunner
-from bridgeserve.settings import Admission
+from bridgeserve.groups import Admission
 from dispatch.fakes import FakeExchange, make_request
 from net.clock import until
 

@@ -9,7 +9,7 @@ import pytest
 
 from bridgeserve.dispatch.admission import Gatekeeper
 from bridgeserve.dispatch.base import Exchange
-from bridgeserve.settings import Admission
+from bridgeserve.groups import Admission
 from bridgeserve.wire.framing import ResponseHead
 from dispatch.fakes import FakeExchange
 from net.clock import moment, run_virtual, turns

@@ -14,7 +14,7 @@ import pytest
 from bridgeserve.dispatch.asgi import AsgiRunner
 from bridgeserve.dispatch.inline import InlineAsgi, InlinePort, InlineWsgi
 from bridgeserve.dispatch.wsgi import WsgiRunner
-from bridgeserve.settings import Admission
+from bridgeserve.groups import Admission
 from dispatch.fakes import FakeExchange, make_request
 from net.clock import run_virtual, turns
 

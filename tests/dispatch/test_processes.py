@@ -19,7 +19,7 @@ from bridgeserve.dispatch.child import describe
 from bridgeserve.dispatch.nursery import pause, resident
 from bridgeserve.dispatch.processes import ProcessPool
 from bridgeserve.dispatch.spawn import ChildFailed
-from bridgeserve.settings import Admission, Children
+from bridgeserve.groups import Admission, Children
 from dispatch.fakes import FakeExchange, make_request
 
 HERE = str(Path(__file__).resolve().parent)

@@ -9,7 +9,8 @@ import pytest
 
 from bridgeserve.binds import Bind, parse_bind, tcp_bind
 from bridgeserve.cpus import available_cpus, cgroup_cpus, default_threads
-from bridgeserve.settings import GROUPS, OPTIONS, Settings
+from bridgeserve.option import GROUPS
+from bridgeserve.settings import OPTIONS, Settings
 from bridgeserve.values import read_value
 
 

@@ -24,7 +24,7 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("net", ("net",)),
     ("dispatch", ("dispatch",)),
     ("wire", ("wire",)),
-    ("ground", ("settings", "binds", "cpus", "_version", "observe.records")),
+    ("ground", ("settings", "option", "groups", "binds", "cpus", "_version", "observe.records")),
 )
 # Seen from above a sink lies below everybody; seen from a sink only the ground is below.
 OBSERVE = "observe"
@@ -163,7 +163,7 @@ def test_an_import_from_above_is_found(tmp_path: Path, importer: str, text: str)
     ("importer", "text"),
     [
         ("wire/gate", "from bridgeserve.wire import plain\nfrom . import events\nimport re, h11"),
-        ("wire/gate", "from bridgeserve.settings import Limits"),
+        ("wire/gate", "from bridgeserve.groups import Limits"),
         ("net/engine", "from bridgeserve.observe.records import RequestRecord\nimport asyncio, time"),
         ("observe/access", "from bridgeserve.observe.formats import x\nfrom .records import RequestRecord"),
         (

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 from bridgeserve.dispatch.base import Endpoint, Exchange
+from bridgeserve.groups import Limits, Timeouts
 from bridgeserve.net.connection import Connection
 from bridgeserve.net.engine import Engine, Protocols
 from bridgeserve.observe.records import RequestRecord
-from bridgeserve.settings import Limits, Timeouts
 from bridgeserve.wire.framing import Preamble, ResponseHead
 
 TEXT = (b"content-type", b"text/plain")

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from bridgeserve.dispatch.base import ClientDisconnected, Exchange
+from bridgeserve.groups import Limits, Timeouts
 from bridgeserve.net.connection import BURST, READ_AHEAD
-from bridgeserve.settings import Limits, Timeouts
 from bridgeserve.wire.framing import ResponseHead
 from net.clock import moment, run_virtual, turns
 from net.memory import Application, Wire, begin, ok

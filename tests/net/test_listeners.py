@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 from bridgeserve.binds import Bind, parse_bind
+from bridgeserve.groups import Limits, Timeouts
 from bridgeserve.net import listeners
 from bridgeserve.net.engine import Engine, Protocols
 from bridgeserve.net.listeners import Acceptor, ListenError, address_of, open_listeners
-from bridgeserve.settings import Limits, Timeouts
 from bridgeserve.wire.framing import Preamble
 from net.clock import turns, until
 from net.memory import Application, begin, ok

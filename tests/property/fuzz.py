@@ -21,7 +21,7 @@ if __package__ == "tests.property":  # as a command, from the project's folder
 
 import itertools
 
-from bridgeserve.settings import Limits
+from bridgeserve.groups import Limits
 from wire.drive import CORPUS, READERS, Entry, Play
 
 FOUND = Path(__file__).resolve().parent / "corpus"

@@ -9,7 +9,7 @@ import h11
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bridgeserve.settings import Limits
+from bridgeserve.groups import Limits
 from bridgeserve.wire import plain
 from bridgeserve.wire.errors import WireError
 from bridgeserve.wire.gate import read_head

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from bridgeserve.settings import Limits, Timeouts
+from bridgeserve.groups import Limits, Timeouts
 from bridgeserve.wire.events import BodyChunk, Event, Refused, Request, RequestEnd
 from bridgeserve.wire.framing import Preamble, ResponseHead
 from bridgeserve.wire.http1 import Http1Session

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bridgeserve.settings import Limits
+from bridgeserve.groups import Limits
 from bridgeserve.wire import gate
 from bridgeserve.wire.errors import WireError
 from bridgeserve.wire.events import Request

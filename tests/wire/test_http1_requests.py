@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bridgeserve.settings import Limits
+from bridgeserve.groups import Limits
 from bridgeserve.wire import cycle
 from bridgeserve.wire.errors import CycleError
 from bridgeserve.wire.events import REQUEST_END, BodyChunk, Refused, Request

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bridgeserve.settings import Limits, Timeouts
+from bridgeserve.groups import Limits, Timeouts
 from bridgeserve.wire import cycle
 from bridgeserve.wire.errors import CycleError
 from bridgeserve.wire.framing import Preamble, ResponseHead

@@ -6,7 +6,7 @@ from math import inf
 
 import pytest
 
-from bridgeserve.settings import Timeouts
+from bridgeserve.groups import Timeouts
 from bridgeserve.wire import cycle
 from bridgeserve.wire.events import REQUEST_END, Event, Expired, Refused
 from bridgeserve.wire.http1 import DISCARD_MAX, Http1Session

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from bridgeserve.settings import Limits
+from bridgeserve.groups import Limits
 from bridgeserve.wire import ipc
 from bridgeserve.wire.errors import CycleError, ResponseError
 from bridgeserve.wire.framing import ResponseHead, informational

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import inf
 
-from bridgeserve.settings import Timeouts
+from bridgeserve.groups import Timeouts
 from bridgeserve.wire.pace import WINDOW, Pace
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bridgeserve.settings import Limits
+from bridgeserve.groups import Limits
 from bridgeserve.wire.gate import read_head
 from bridgeserve.wire.plain import LengthBody, takes
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from bridgeserve.dispatch.base import Exchange
 from bridgeserve.dispatch.waiting import WaitingRoom
-from bridgeserve.settings import Admission
+from bridgeserve.groups import Admission
 
 
 class Gatekeeper:

@@ -18,7 +18,7 @@ from bridgeserve.dispatch.body import collect
 from bridgeserve.dispatch.tasks import Tasks
 from bridgeserve.dispatch.watch import Watch, cut_off, task_stack
 from bridgeserve.dispatch.wsgi import WsgiRunner
-from bridgeserve.settings import Admission
+from bridgeserve.groups import Admission
 from bridgeserve.wire.events import Request
 from bridgeserve.wire.framing import ResponseHead, informational
 

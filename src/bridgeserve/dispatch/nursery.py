@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from bridgeserve.dispatch.child import Child, Owner
 from bridgeserve.dispatch.spawn import ChildFailed, Fresh, Spawner, Template
 from bridgeserve.dispatch.tasks import Tasks
-from bridgeserve.settings import Children
+from bridgeserve.groups import Children
 
 _log = logging.getLogger("bridgeserve")
 LOOK = 1.0  # seconds between two looks at age and memory

@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from bridgeserve.dispatch.base import ClientDisconnected, Endpoint, close_input
 from bridgeserve.dispatch.body import StreamedBody
-from bridgeserve.settings import Limits
+from bridgeserve.groups import Limits
 from bridgeserve.wire import ipc
 from bridgeserve.wire.errors import ResponseError
 from bridgeserve.wire.events import Request

@@ -24,7 +24,7 @@ from bridgeserve.dispatch.nursery import Nursery
 from bridgeserve.dispatch.tasks import Tasks
 from bridgeserve.dispatch.waiting import WaitingRoom
 from bridgeserve.dispatch.watch import Watch, cut_off
-from bridgeserve.settings import Admission, Children
+from bridgeserve.groups import Admission, Children
 from bridgeserve.wire import ipc
 
 _log = logging.getLogger("bridgeserve")

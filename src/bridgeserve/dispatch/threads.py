@@ -35,7 +35,7 @@ from bridgeserve.dispatch.tasks import Tasks
 from bridgeserve.dispatch.waiting import WaitingRoom
 from bridgeserve.dispatch.watch import Watch, cut_off, thread_stack
 from bridgeserve.dispatch.wsgi import WsgiRunner
-from bridgeserve.settings import Admission
+from bridgeserve.groups import Admission
 from bridgeserve.wire.events import Request
 from bridgeserve.wire.framing import ResponseHead, informational
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from bridgeserve.dispatch.base import Dispatcher
+from bridgeserve.groups import Limits, Timeouts
 from bridgeserve.observe.records import RequestRecord
-from bridgeserve.settings import Limits, Timeouts
 from bridgeserve.wire.framing import Preamble
 from bridgeserve.wire.http1 import Http1Session
 

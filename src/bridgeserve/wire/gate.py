@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 
-from bridgeserve.settings import Limits
+from bridgeserve.groups import Limits
 from bridgeserve.wire.errors import WireError
 from bridgeserve.wire.events import Request
 from bridgeserve.wire.fields import (

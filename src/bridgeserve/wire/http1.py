@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from math import inf
 
-from bridgeserve.settings import Limits, Timeouts
+from bridgeserve.groups import Limits, Timeouts
 from bridgeserve.wire import cycle, framing, plain, reference
 from bridgeserve.wire.errors import CycleError, WireError
 from bridgeserve.wire.events import REQUEST_END, BodyChunk, Event, Expired, Refused, Request

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import inf
 
-from bridgeserve.settings import Timeouts
+from bridgeserve.groups import Timeouts
 
 WINDOW = 10.0  # seconds over which the floor rate is taken
 

@@ -1,0 +1,51 @@
+"""Small groups of values, as the floors between take them instead of all `Settings`. Ground: plain frozen data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Sizes in octets (fields: a count) above which a request is refused. body None: no limit."""
+
+    request_line: int = 8190
+    fields: int = 100
+    field_size: int = 8190
+    body: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timeouts:
+    """Seconds, except min_body_rate: octets a second (0: no floor)."""
+
+    header: float = 10.0
+    body: float = 30.0
+    min_body_rate: int = 64
+    write: float = 30.0
+    keep_alive: float = 75.0
+    linger: float = 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Admission:
+    """Requests running at once (None: no limit), requests waiting, and the longest wait and run in seconds (None: no
+    limit).
+    """
+
+    concurrency: int | None = None
+    queue: int = 1024
+    queue_timeout: float = 30.0
+    run_timeout: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Children:
+    """How many processes there are, and after how many requests, seconds or octets each gets a successor."""
+
+    size: int = 1
+    preload: bool = False
+    max_requests: int | None = None
+    max_requests_jitter: int = 0
+    max_lifetime: float | None = None
+    max_rss: int | None = None
