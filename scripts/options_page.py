@@ -20,9 +20,13 @@ HEAD = """# Options
 `APP` is `module:attribute` (dotted attributes are allowed), `module:factory()`, or a bare `module`, in which
 `application`, then `app`, is looked for.
 
-Sources, strongest first: the command line, the environment (`BRIDGESERVE_<OPTION>`), the `--env-file`, `PORT`
-(binds `0.0.0.0:$PORT` when no bind is given), the default. An empty variable counts as not set. An unknown
-option or a value that is not allowed is an error that names the source, the key and what is allowed.
+Sources, strongest first: the command line, the environment (`BRIDGESERVE_<OPTION>`), the `--env-file`, the
+`--config` file, the variables that servers share (last table), the default. An empty variable counts as not
+set. An unknown option or a value that is not allowed is an error that names the source, the key and what is
+allowed. [Configuration](configuration.md) has examples.
+
+In a TOML file the key is the option without its dashes: `limit-queue = 64`, `date-header = false`,
+`bind = [":8000", "unix:/run/app.sock"]`.
 
 From Python the names are the same with underscores: `bridgeserve.run("app:application", limit_queue=64)`. The
 environment is not read there. What is written as `--no-date-header` on the command line is
@@ -39,7 +43,8 @@ COMMANDS = """
 
 | option | meaning |
 |---|---|
-| `--check` | Load the app, say what it is and which mode would run it, and stop. |
+| `--check` `--check-config` | Load the app, say what it is and which mode would run it, and stop. |
+| `--completion bash\\|zsh\\|fish` | Print the completion for a shell and stop. |
 | `--print-config` | Print each value and where it came from, and stop. |
 | `--version` | Print the version and stop. |
 | `--help` | Print the options and stop. |
@@ -72,6 +77,12 @@ object a line. Any other text is a line of atoms:
 Control characters, quotes, backslashes and octets beyond ASCII are written as `\\xNN`, so no client can
 forge a line.
 """
+
+
+def _shared() -> str:
+    rows = [f"| `{option.shared}` | `{flag_of(name)}` |" for name, option in OPTIONS.items() if option.shared]
+    head = ["\n## Variables that servers share\n", "| variable | option, when nothing else sets it |", "|---|---|"]
+    return "\n".join([*head, *rows, "\n`PORT` alone listens at all IPv4 interfaces: `0.0.0.0:$PORT`.\n"])
 
 
 def _cell(text: str) -> str:
@@ -112,7 +123,7 @@ def page() -> str:
                 ]
             )
         )
-    return "".join([*parts, COMMANDS, ACCESS])
+    return "".join([*parts, _shared(), COMMANDS, ACCESS])
 
 
 if __name__ == "__main__":

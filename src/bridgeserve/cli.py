@@ -10,15 +10,16 @@ from typing import Any
 
 import click
 
+from bridgeserve import shell
 from bridgeserve.observe.logs import configure
 from bridgeserve.option import Option
 from bridgeserve.serve.application import Prepared, StartupError, prepare, startup_text
 from bridgeserve.settings import OPTIONS, Settings
-from bridgeserve.sources import ConfigError, Sourced, flag_of, from_command_line, variable_of
+from bridgeserve.sources import ConfigError, Sourced, Sources, flag_of, variable_of
 
 STARTUP_FAILURE = 3
 
-_METAVARS = {"int": "N", "float": "SECONDS", "switch": "on|off", "text": "TEXT", "path": "PATH"}
+_METAVARS = {"int": "N", "float": "SECONDS", "switch": "on|off", "text": "TEXT", "path": "PATH", "list": "TEXT"}
 
 
 def default_words(name: str, option: Option) -> str:
@@ -59,11 +60,10 @@ def _parameter(name: str, option: Option) -> click.Option:
     text = help_text(name, option)
     if option.kind == "flag":
         return click.Option([name, f"{flag_of(name)}/--no-{flag_of(name)[2:]}"], default=None, is_flag=True, help=text)
-    many = option.kind in ("bind", "header")
     return click.Option(
         [name, *option.aliases, flag_of(name)],
-        type=str,
-        multiple=many,
+        type=shell.Words(option),
+        multiple=option.many,
         default=None,
         metavar=metavar(option),
         help=text,
@@ -84,10 +84,18 @@ def _version(context: click.Context, parameter: click.Parameter, value: bool) ->
 
 
 @_with_options
-@click.command(context_settings={"help_option_names": ["--help"], "max_content_width": 110})
+@click.command(cls=shell.Command, context_settings={"help_option_names": ["--help"], "max_content_width": 110})
 @click.argument("app", required=False)
-@click.option("--check", is_flag=True, help="Load the app, say what it is, and stop.")
+@click.option("--check", "--check-config", is_flag=True, help="Load the app, say what it is, and stop.")
 @click.option("--print-config", is_flag=True, help="Print each value and where it came from, and stop.")
+@click.option(
+    "--completion",
+    type=click.Choice(shell.SHELLS),
+    is_eager=True,
+    expose_value=False,
+    callback=shell.print_completion,
+    help="Print the completion for a shell and stop.",
+)
 @click.option(
     "--version",
     is_flag=True,
@@ -102,10 +110,10 @@ def main(app: str | None, check: bool, print_config: bool, **given: Any) -> None
     APP is module:attribute, module:factory() or a bare module, in which `application`, then `app`, is
     looked for.
 
-    Each option can be set by an environment variable too, which is named behind it.
+    Each option can be set in a TOML file and by an environment variable too, which is named behind it.
     """
     try:
-        sourced = from_command_line(given, os.environ)
+        sourced = Sources.of_process(given).read()
     except ConfigError as error:
         raise click.UsageError(str(error)) from None
     if print_config:
@@ -174,3 +182,7 @@ def config_page(sourced: Sourced) -> str:
     width = max(len(name) for name, _, _ in rows)
     wide = max(len(value) for _, value, _ in rows if len(value) <= 40)
     return "".join(f"{name:{width}} = {value:{wide}}  ({origin})\n" for name, value, origin in rows)
+
+
+def _shown(name: str, value: object) -> str:
+    return "***" if OPTIONS[name].secret and value else words(value) or "-"

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from bridgeserve.binds import ALLOWED
 
-Kind = Literal["text", "path", "int", "float", "flag", "switch", "choice", "bind", "header"]
+Kind = Literal["text", "path", "int", "float", "flag", "switch", "choice", "bind", "header", "list"]
 GROUPS = ("Application", "Sockets", "Overload", "Limits", "Timeouts", "Logging", "Responses", "Process")
 
 
@@ -17,8 +17,9 @@ class Option:
     """The metadata of one field of `Settings`.
 
     kind says how a value is read: "flag" is --name/--no-name, "switch" is --name on|off (both become bool),
-    "bind" and "header" may be given many times. `optional` values may be None. `minimum` and `maximum` are
-    inclusive. `default` is the default in words where the value itself says too little.
+    "bind", "header" and "list" may be given many times. `optional` values may be None. `minimum` and `maximum`
+    are inclusive. `default` is the default in words where the value itself says too little. `shared` is a
+    variable of many programs that is the weakest source. The value of a `secret` is shown nowhere.
     """
 
     kind: Kind
@@ -31,6 +32,13 @@ class Option:
     optional: bool = False
     metavar: str = ""
     default: str = ""
+    shared: str = ""
+    secret: bool = False
+
+    @property
+    def many(self) -> bool:
+        """May it be given many times?"""
+        return self.kind in ("bind", "header", "list")
 
     @property
     def allowed(self) -> str:
@@ -65,9 +73,9 @@ def option(
     return field(default=value, metadata=metadata)
 
 
-def choice(group: str, help_: str, *words: str) -> Any:
+def choice(group: str, help_: str, *words: str, aliases: tuple[str, ...] = ()) -> Any:
     """A field that takes one of `words`; the first is the default."""
-    return option("choice", group, help_, words[0], choices=words)
+    return option("choice", group, help_, words[0], choices=words, aliases=aliases)
 
 
 def option_of(item: Field[Any]) -> Option:

@@ -38,6 +38,7 @@ class Settings:
         "Application",
         "Size of the thread pool.",
         make=default_threads,
+        aliases=("--blocking-threads",),
         minimum=1,
         maximum=4096,
         default="min(32, CPUs + 4), CPUs as the control group grants them",
@@ -70,7 +71,11 @@ class Settings:
         aliases=("--limit-max-requests-jitter",),
     )
     max_lifetime: float | None = option(
-        "float", "Application", "Age in seconds after which a process of the pool gets a successor.", minimum=1
+        "float",
+        "Application",
+        "Age in seconds after which a process of the pool gets a successor.",
+        minimum=1,
+        aliases=("--workers-lifetime",),
     )
     max_rss: int | None = option(
         "int",
@@ -79,8 +84,17 @@ class Settings:
         minimum=MIB,
         metavar="BYTES",
     )
-    root_path: str = option("text", "Application", "ASGI root_path, WSGI SCRIPT_NAME.", "", metavar="PATH")
-    lifespan: str = choice("Application", "Run the ASGI lifespan. auto: when the app supports it.", "auto", "on", "off")
+    root_path: str = option(
+        "text", "Application", "ASGI root_path, WSGI SCRIPT_NAME.", "", metavar="PATH", aliases=("--url-path-prefix",)
+    )
+    lifespan: str = choice(
+        "Application",
+        "Run the ASGI lifespan. auto: when the app supports it.",
+        "auto",
+        "on",
+        "off",
+        aliases=("--asgi-lifespan",),
+    )
     app_dir: str = option("path", "Application", "Directory put in front of the import path.", ".", metavar="DIR")
 
     bind: tuple[str, ...] = option(
@@ -92,13 +106,20 @@ class Settings:
         metavar="ADDR",
     )
     host: str | None = option("text", "Sockets", "Host of the one bind.", metavar="HOST")
-    port: int | None = option("int", "Sockets", "Port of the one bind.", minimum=0, maximum=65535)
+    port: int | None = option("int", "Sockets", "Port of the one bind.", minimum=0, maximum=65535, shared="PORT")
     uds: str | None = option("path", "Sockets", "Unix socket of the one bind.", metavar="PATH")
     fd: int | None = option("int", "Sockets", "Inherited descriptor of the one bind.", minimum=0)
     backlog: int = option(
         "int", "Sockets", "Connections the system holds before we accept.", 2048, minimum=1, maximum=2**31 - 1
     )
-    loop: str = choice("Sockets", "Event loop. auto: uvloop where it is installed.", "auto", "uvloop", "asyncio")
+    loop: str = choice(
+        "Sockets",
+        "Event loop. auto: uvloop where it is installed.",
+        "auto",
+        "uvloop",
+        "asyncio",
+        aliases=("--asgi-loop",),
+    )
     http: str = choice(
         "Sockets", "auto: the plain reader with h11 behind it. h11: h11 for every request.", "auto", "h11"
     )
@@ -113,7 +134,11 @@ class Settings:
         "float", "Overload", "Longest wait in that queue, in seconds; beyond: 503.", 30.0, minimum=0
     )
     limit_connections: int | None = option(
-        "int", "Overload", "Connections open at once; beyond, none is accepted until one closes.", minimum=1
+        "int",
+        "Overload",
+        "Connections open at once; beyond, none is accepted until one closes.",
+        minimum=1,
+        aliases=("--worker-connections",),
     )
 
     limit_request_line: int = option(
@@ -123,7 +148,13 @@ class Settings:
         "int", "Limits", "Number of header fields; beyond: 431.", 100, minimum=1, maximum=32768
     )
     limit_request_field_size: int = option(
-        "int", "Limits", "Octets of one header field; beyond: 431.", 8190, minimum=64, maximum=MIB
+        "int",
+        "Limits",
+        "Octets of one header field; beyond: 431.",
+        8190,
+        minimum=64,
+        maximum=MIB,
+        aliases=("--limit-request-field_size",),
     )
     limit_request_body: int | None = option(
         "int", "Limits", "Octets of a request body; beyond: 413.", minimum=0, metavar="BYTES"
@@ -175,7 +206,7 @@ class Settings:
         "Time that busy requests get at a stop, in seconds.",
         30.0,
         minimum=0,
-        aliases=("--graceful-timeout", "--timeout-graceful-shutdown"),
+        aliases=("--graceful-timeout", "--timeout-graceful-shutdown", "--workers-kill-timeout"),
     )
 
     log_level: str = option(
@@ -193,6 +224,7 @@ class Settings:
         "default, common, combined, json, or a line of atoms such as '%(h)s %(r)s %(s)s'.",
         "default",
         metavar="FMT",
+        aliases=("--access-logformat", "--access-log-fmt"),
     )
 
     header: tuple[str, ...] = option(
@@ -205,11 +237,23 @@ class Settings:
     server_header: bool = option("flag", "Responses", "Send Server.", True)
     date_header: bool = option("flag", "Responses", "Send Date.", True)
 
+    config: str | None = option(
+        "path",
+        "Process",
+        "TOML file with options.",
+        aliases=("-c",),
+        metavar="FILE",
+        default="bridgeserve.toml, then [tool.bridgeserve] of pyproject.toml, of the current directory",
+    )
     env_file: str | None = option(
         "path", "Process", "File of NAME=VALUE lines put into the environment.", metavar="FILE"
     )
-    chdir: str | None = option("path", "Process", "Directory to change to before the app is loaded.", metavar="DIR")
-    pid: str | None = option("path", "Process", "File that holds the process id while we run.", metavar="FILE")
+    chdir: str | None = option(
+        "path", "Process", "Directory to change to before the app is loaded.", metavar="DIR", aliases=("--working-dir",)
+    )
+    pid: str | None = option(
+        "path", "Process", "File that holds the process id while we run.", metavar="FILE", aliases=("-p", "--pid-file")
+    )
 
     @property
     def limits(self) -> Limits:

@@ -1,54 +1,29 @@
-"""From words to `Settings`: command line > BRIDGESERVE_<OPTION> > --env-file > PORT > default.
+"""From words to `Settings`: command line > BRIDGESERVE_<OPTION> > --env-file > config file > WEB_CONCURRENCY, PORT
+and FORWARDED_ALLOW_IPS > default.
 
 Every value keeps the name of its origin, and every refusal names the source, the key and what is allowed.
-Reading one value is `values.py`; here the sources are put in their order. The Python API reads no
-environment: what the code says is what counts.
+Reading one value is `values.py`, reading one source `environment.py` and `configfile.py`; here the sources are
+put in their order. The Python API reads no environment: what the code says is what counts.
 """
 
 from __future__ import annotations
 
-import difflib
-import re
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from bridgeserve.configfile import file_layer
+from bridgeserve.environment import environment_layer, read_env_file
+from bridgeserve.layer import PREFIX, ConfigError, Layer, flag_of, spellings, suggestion, variable_of
 from bridgeserve.settings import OPTIONS, Settings
-from bridgeserve.values import read_value
 
-PREFIX = "BRIDGESERVE_"
+__all__ = ["PREFIX", "ConfigError", "Layer", "Sourced", "Sources", "flag_of", "from_options", "variable_of"]
 
 # The four ways to say where to listen. They exclude each other; a stronger source silences the ways of a
 # weaker one.
 _BIND_WAYS = (("bind",), ("host", "port"), ("uds",), ("fd",))
 _BIND_FIELDS = frozenset(name for way in _BIND_WAYS for name in way)
-
-# Kubernetes puts variables like these into the environment of a container beside a service named
-# "bridgeserve".
-_SERVICE_LINK = re.compile(r"(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT_[0-9]+_(?:TCP|UDP|SCTP)(?:_\w+)?)")
-_SERVICE_LINK_PORT = re.compile(r"(?:tcp|udp|sctp)://.*")
-_ENV_LINE = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)")
-
-
-class ConfigError(Exception):
-    """A wrong option: an unknown name, a value that is not allowed, or two that exclude each other.
-
-    Exit code 2.
-    """
-
-
-@dataclass(frozen=True, kw_only=True)
-class Layer:
-    """One source. values are by field name; keys are the words that the user typed for them."""
-
-    source: str
-    values: Mapping[str, Any]
-    keys: Mapping[str, str]
-
-    def label(self, name: str) -> str:
-        """The source and the key, as errors and origins show them."""
-        return f"{self.source}: {self.keys[name]}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,104 +37,54 @@ class Sourced:
     environment: Mapping[str, str]
 
 
-def flag_of(name: str) -> str:
-    """The long option of a field: limit_queue -> --limit-queue."""
-    return "--" + name.replace("_", "-")
+@dataclass(frozen=True, kw_only=True)
+class Sources:
+    """Where a command takes its options from, kept as it was at the start, so that they can be read again.
 
-
-def variable_of(name: str) -> str:
-    """The environment variable of a field: limit_queue -> BRIDGESERVE_LIMIT_QUEUE."""
-    return PREFIX + name.upper()
-
-
-def _suggestion(word: str, spell: Iterable[tuple[str, str]]) -> str:
-    """ "; did you mean X?" for the nearest of (known spelling, what to propose), or ""."""
-    known = dict(spell)
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    return f"; did you mean {known[near[0]]}?" if near else ""
-
-
-def _spellings() -> Iterable[tuple[str, str]]:
-    """Each way to write an option as an identifier, with the field that it means."""
-    for name, option in OPTIONS.items():
-        for alias in option.aliases:
-            if alias.startswith("--"):
-                yield alias[2:].replace("-", "_"), name
-        yield name, name
-
-
-def environment_layer(environ: Mapping[str, str], source: str) -> Layer:
-    """The BRIDGESERVE_* variables.
-
-    An empty one counts as not set; BRIDGESERVE_NO_<FLAG> is the opposite of <FLAG>.
-
-    Raises ConfigError for a variable that is no option.
+    given: the options of the command line by field name, None where not typed. environ: the environment before
+    an env file was put into it. directory: the current one, before --chdir; files are looked for there.
     """
-    values: dict[str, Any] = {}
-    keys: dict[str, str] = {}
-    for key, text in environ.items():
-        if not key.startswith(PREFIX) or not text:
-            continue
-        word = key[len(PREFIX) :]
-        if _SERVICE_LINK.fullmatch(word) or (word == "PORT" and _SERVICE_LINK_PORT.fullmatch(text)):
-            continue
-        name = word.lower()
-        opposite = name.startswith("no_") and name[3:] in OPTIONS and OPTIONS[name[3:]].kind == "flag"
-        if opposite:
-            name = name[3:]
-        if name not in OPTIONS or word != word.upper():
-            hint = _suggestion(name, ((spelling, variable_of(field)) for spelling, field in _spellings()))
-            raise ConfigError(f"{source}: {key} is not an option of bridgeserve{hint}")
-        if name in values:
-            raise ConfigError(f"{source}: {key} contradicts {keys[name]}; set one of them")
-        keys[name] = key
-        values[name] = _split(OPTIONS[name].kind, text)
-        if opposite:
-            values[name] = not _read(Layer(source=source, values=values, keys=keys), name)
-    return Layer(source=source, values=values, keys=keys)
+
+    given: Mapping[str, Any]
+    environ: Mapping[str, str]
+    directory: str = "."
+
+    @classmethod
+    def of_process(cls, given: Mapping[str, Any]) -> Sources:
+        """Those of this process as it is now."""
+        return cls(given=dict(given), environ=dict(os.environ), directory=os.getcwd())
+
+    def read(self) -> Sourced:
+        """Read every source. Changes nothing, so it may be called again (on HUP) and in any thread.
+
+        The environment wins over the env file, as it does for every program that reads such files. Raises
+        ConfigError.
+        """
+        typed = {name: value for name, value in self.given.items() if value is not None and value != ()}
+        command = Layer(source="command line", values=typed, keys={name: flag_of(name) for name in typed})
+        outer = environment_layer(self.environ, "environment")
+        layers = [command, outer]
+        file = file_layer(_first(layers, "config"), self.directory)
+        extra: dict[str, str] = {}
+        path = _first([*layers, file] if file else layers, "env_file")
+        if path is not None:
+            found = read_env_file(path, self.directory)
+            extra = {key: value for key, value in found.items() if key not in self.environ}
+            inner = environment_layer(extra, f"env file {path}")
+            for name in ("env_file", "config"):
+                if name in inner.values:
+                    said = "another one" if name == "env_file" else "a config file"
+                    raise ConfigError(f"{inner.label(name)}: an env file cannot name {said}")
+            layers.append(inner)
+        if file is not None:
+            layers.append(file)
+        settings, origins = merge(layers, {**extra, **self.environ})
+        return Sourced(settings=settings, origins=origins, environment=extra)
 
 
-def _split(kind: str, text: str) -> Any:
-    """One variable holds several binds (comma or white space between) or several headers (one a line)."""
-    if kind == "bind":
-        return [part for part in re.split(r"[,\s]+", text) if part]
-    if kind == "header":
-        return [line.strip() for line in text.splitlines() if line.strip()]
-    return text
-
-
-def read_env_file(path: str) -> dict[str, str]:
-    """The NAME=VALUE lines of a file.
-
-    `#` starts a comment line, `export ` is forgiven, one pair of quotes is taken off.
-
-    Raises ConfigError when the file cannot be read or a line is something else.
-    """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise ConfigError(f"--env-file {path}: cannot be read: {error}") from error
-    found: dict[str, str] = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        line = line.strip()
-        if not line or line.startswith("#"):
-            continue
-        match = _ENV_LINE.fullmatch(line)
-        if match is None or "\0" in line:
-            raise ConfigError(f"--env-file {path}, line {number}: not NAME=VALUE")
-        value = match[2]
-        if len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'":
-            value = value[1:-1]
-        found[match[1]] = value
-    return found
-
-
-def _read(layer: Layer, name: str) -> Any:
-    """The checked value of a field in a layer. Raises ConfigError."""
-    try:
-        return read_value(name, layer.values[name])
-    except ValueError as error:
-        raise ConfigError(f"{layer.label(name)}: {error}") from None
+def _first(layers: list[Layer], name: str) -> Any:
+    """The checked value of a field in the strongest layer that has it, or None. Raises ConfigError."""
+    return next((layer.read(name) for layer in layers if name in layer.values), None)
 
 
 def _choose_bind(layers: list[Layer]) -> tuple[str, ...]:
@@ -179,14 +104,21 @@ def _choose_bind(layers: list[Layer]) -> tuple[str, ...]:
     return ()
 
 
-def merge(layers: list[Layer], port: str = "") -> tuple[Settings, dict[str, str]]:
-    """Settings and the origin of each value. `layers` are strongest first; `port` is $PORT, the weakest.
+def merge(layers: list[Layer], environ: Mapping[str, str] | None = None) -> tuple[Settings, dict[str, str]]:
+    """Settings and the origin of each value. `layers` are strongest first; `environ` has the variables that many
+    programs share, the weakest.
 
     A value of None counts as not given. Raises ConfigError.
     """
+    shared = _shared_layer(environ or {})
     layers = [
-        Layer(source=each.source, keys=each.keys, values={k: v for k, v in each.values.items() if v is not None})
-        for each in layers
+        Layer(
+            source=each.source,
+            keys=each.keys,
+            values={k: v for k, v in each.values.items() if v is not None},
+            lines=each.lines,
+        )
+        for each in (*layers, shared)
     ]
     way = _choose_bind(layers)
     values: dict[str, Any] = {}
@@ -195,16 +127,18 @@ def merge(layers: list[Layer], port: str = "") -> tuple[Settings, dict[str, str]
         for name in layer.values:
             if name in values or (name in _BIND_FIELDS and name not in way):
                 continue
-            values[name] = _read(layer, name)
+            values[name] = layer.read(name)
             origins[name] = layer.label(name)
-    if port and "port" not in values and way in ((), ("host", "port")):
-        last = Layer(source="environment", values={"port": port}, keys={"port": "PORT"})
-        values["port"] = _read(last, "port")
-        values.setdefault("host", "0.0.0.0")
-        origins["port"] = last.label("port")
-        origins.setdefault("host", last.label("port"))
+            if layer is layers[-1] and name == "port" and "host" not in values:
+                values["host"], origins["host"] = "0.0.0.0", origins["port"]
     _fold_bind(values, origins)
     return Settings(**values), {name: origins.get(name, "default") for name in OPTIONS}
+
+
+def _shared_layer(environ: Mapping[str, str]) -> Layer:
+    """The variables that are not ours alone, such as PORT, as the table of options names them."""
+    keys = {name: option.shared for name, option in OPTIONS.items() if option.shared and environ.get(option.shared)}
+    return Layer(source="environment", values={name: environ[key] for name, key in keys.items()}, keys=keys)
 
 
 def _fold_bind(values: dict[str, Any], origins: dict[str, str]) -> None:
@@ -223,37 +157,24 @@ def _fold_bind(values: dict[str, Any], origins: dict[str, str]) -> None:
     origins["bind"] = origins[given[-1]]
 
 
-def from_command_line(given: Mapping[str, Any], environ: Mapping[str, str]) -> Sourced:
-    """What `bridgeserve ...` was told. `given` are the options by field name, None where not typed.
-
-    The environment wins over the env file, as it does for every program that reads such files. Raises
-    ConfigError.
-    """
-    typed = {name: value for name, value in given.items() if value is not None and value != ()}
-    command = Layer(source="command line", values=typed, keys={name: flag_of(name) for name in typed})
-    outer = environment_layer(environ, "environment")
-    layers = [command, outer]
-    extra: dict[str, str] = {}
-    path = next((_read(layer, "env_file") for layer in layers if "env_file" in layer.values), None)
-    if path is not None:
-        extra = {key: value for key, value in read_env_file(path).items() if key not in environ}
-        inner = environment_layer(extra, f"env file {path}")
-        if "env_file" in inner.values:
-            raise ConfigError(f"{inner.label('env_file')}: an env file cannot name another one")
-        layers.append(inner)
-    settings, origins = merge(layers, environ.get("PORT") or extra.get("PORT", ""))
-    return Sourced(settings=settings, origins=origins, environment=extra)
+def from_command_line(given: Mapping[str, Any], environ: Mapping[str, str], directory: str = ".") -> Sourced:
+    """What `bridgeserve ...` was told: `Sources.read`, once. Raises ConfigError."""
+    return Sources(given=given, environ=environ, directory=directory).read()
 
 
 def from_options(**options: Any) -> Settings:
     """Settings from the keyword options of the Python API: the fields of `Settings`, `bind` also as one
-    string.
+    string. A file is read only where `config` names it.
 
     None counts as not given. Raises ConfigError for an unknown option or a value that is not allowed.
     """
     for name in options:
         if name not in OPTIONS:
-            hint = _suggestion(name, _spellings())
+            hint = suggestion(name, spellings())
             raise ConfigError(f"keyword option: {name} is not an option of bridgeserve{hint}")
-    layer = Layer(source="keyword option", values=options, keys={name: name for name in options})
-    return merge([layer])[0]
+    given = {name: value for name, value in options.items() if value is not None}
+    layer = Layer(source="keyword option", values=given, keys={name: name for name in given})
+    if "env_file" in given:
+        raise ConfigError("keyword option: env_file is for the command; a program sets its environment itself")
+    file = file_layer(layer.read("config")) if "config" in given else None
+    return merge([layer] if file is None else [layer, file])[0]

@@ -94,7 +94,7 @@ def _many(option: Option, raw: object) -> tuple[str, ...]:
     entries = [raw] if isinstance(raw, str) else raw
     if not isinstance(entries, Sequence) or not all(isinstance(entry, str) for entry in entries):
         raise _refuse(option, raw)
-    check = _bind if option.kind == "bind" else _header
+    check = {"bind": _bind, "header": _header}.get(option.kind, _text)
     return tuple(check(option, entry) for entry in entries)
 
 
@@ -151,6 +151,7 @@ _READERS: dict[str, Callable[[Option, object], Any]] = {
     "path": _path,
     "bind": _many,
     "header": _many,
+    "list": _many,
 }
 
 _CHECKS: dict[str, Callable[[Any], Any]] = {

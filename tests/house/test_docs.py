@@ -23,11 +23,21 @@ _HEADING = re.compile(r"^#{1,6} (.+)$", re.M)
 # Files of ours that a page names in code spelling. Modules are named from the root or from the package.
 _FILE = re.compile(r"`((?:src|tests|docs|scripts|examples)/[\w./-]+\.(?:py|sh|md))`")
 _MODULE = re.compile(r"`((?:wire|net|dispatch|serve|observe)/\w+\.py)`")
-_OPTION = re.compile(r"`(--[a-z][a-z-]+)")
+_OPTION = re.compile(r"`(--[a-z][a-z0-9_-]+)")
 _ALIASES = {alias for option in OPTIONS.values() for alias in option.aliases}
 _FLAGS = {flag_of(name) for name in OPTIONS} | {"--no-" + flag_of(name)[2:] for name in OPTIONS} | _ALIASES
 # Options of the command that are no settings, and those of other programs.
-_OTHERS = {"--check", "--print-config", "--version", "--help", "--build-arg", "--blocking-threads", "--init"}
+_OTHERS = {
+    "--check",
+    "--check-config",
+    "--completion",
+    "--print-config",
+    "--version",
+    "--help",
+    "--build-arg",
+    "--blocking-threads",
+    "--init",
+}
 
 
 def anchors(text: str) -> set[str]:
