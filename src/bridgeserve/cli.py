@@ -13,7 +13,7 @@ import click
 from bridgeserve import shell
 from bridgeserve.observe.logs import configure
 from bridgeserve.option import Option
-from bridgeserve.serve.application import Prepared, StartupError, prepare, startup_text
+from bridgeserve.serve.application import Prepared, StartupError, check_reserve, prepare, startup_text
 from bridgeserve.settings import OPTIONS, Settings
 from bridgeserve.sources import ConfigError, Sourced, Sources, flag_of, variable_of
 
@@ -161,6 +161,7 @@ def _prepare(app: str, settings: Settings, load_here: bool = False) -> Prepared:
 
 def _check(app: str, settings: Settings) -> int:
     prepared = _prepare(app, settings, load_here=True)
+    check_reserve(prepared.mode, settings)
     click.echo(f"ok: {app} is {'an ASGI' if prepared.kind == 'asgi' else 'a WSGI'} app, mode {prepared.mode}")
     return 0
 

@@ -49,9 +49,11 @@ def environment_layer(environ: Mapping[str, str], source: str) -> Layer:
 
 
 def _split(kind: str, text: str) -> Any:
-    """One variable holds several binds (comma or white space between) or several headers (one a line)."""
+    """One variable holds several binds (comma or white space between), reserves (white space), headers (one a line)."""
     if kind == "bind":
         return [part for part in re.split(r"[,\s]+", text) if part]
+    if kind == "reserve":
+        return text.split()
     if kind == "header":
         return [line.strip() for line in text.splitlines() if line.strip()]
     return text

@@ -27,16 +27,25 @@ class Timeouts:
     linger: float = 2.0
 
 
+@dataclass(frozen=True)
+class Reserve:
+    """Lanes (threads, processes, requests at once) kept free for requests whose path matches the pattern, a glob."""
+
+    pattern: str
+    lanes: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class Admission:
     """Requests running at once (None: no limit), requests waiting, and the longest wait and run in seconds (None: no
-    limit).
+    limit); lanes that are kept free.
     """
 
     concurrency: int | None = None
     queue: int = 1024
     queue_timeout: float = 30.0
     run_timeout: float | None = None
+    reserve: tuple[Reserve, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,9 @@ from typing import Any, Literal
 
 from bridgeserve.binds import ALLOWED
 
-Kind = Literal["text", "path", "int", "float", "flag", "switch", "choice", "bind", "header", "list"]
+Kind = Literal["text", "path", "int", "float", "flag", "switch", "choice", "bind", "header", "list", "reserve"]
+RESERVE_ALLOWED = "PATTERN:N, the pattern a path with * and ? that starts with / or *, N 1 or more"
+MANY = ("bind", "header", "list", "reserve")
 GROUPS = ("Application", "Sockets", "Overload", "Limits", "Timeouts", "Logging", "Responses", "Process")
 
 
@@ -17,7 +19,7 @@ class Option:
     """The metadata of one field of `Settings`.
 
     kind says how a value is read: "flag" is --name/--no-name, "switch" is --name on|off (both become bool),
-    "bind", "header" and "list" may be given many times. `optional` values may be None. `minimum` and `maximum`
+    those in MANY may be given many times. `optional` values may be None. `minimum` and `maximum`
     are inclusive. `default` is the default in words where the value itself says too little. `shared` is a
     variable of many programs that is the weakest source. The value of a `secret` is shown nowhere.
     """
@@ -38,7 +40,7 @@ class Option:
     @property
     def many(self) -> bool:
         """May it be given many times?"""
-        return self.kind in ("bind", "header", "list")
+        return self.kind in MANY
 
     @property
     def allowed(self) -> str:
@@ -52,7 +54,7 @@ class Option:
             if self.maximum is not None:
                 return f"{noun} from {self.minimum:g} to {self.maximum:.0f}"
             return f"{noun}, {self.minimum:g} or more" if self.minimum is not None else noun
-        words = {"bind": ALLOWED, "header": "NAME:VALUE", "path": "a path"}
+        words = {"bind": ALLOWED, "header": "NAME:VALUE", "path": "a path", "reserve": RESERVE_ALLOWED}
         return words.get(self.kind, "text")
 
 

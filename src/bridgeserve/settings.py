@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 
 from bridgeserve.binds import Bind, parse_bind, tcp_bind
 from bridgeserve.cpus import available_cpus, default_threads
-from bridgeserve.groups import Admission, Children, Limits, Timeouts
+from bridgeserve.groups import Admission, Children, Limits, Reserve, Timeouts
 from bridgeserve.option import Option, choice, option, option_of
 
 MIB = 1024 * 1024
@@ -132,6 +132,14 @@ class Settings:
     )
     timeout_queue: float = option(
         "float", "Overload", "Longest wait in that queue, in seconds; beyond: 503.", 30.0, minimum=0
+    )
+    reserve: tuple[str, ...] = option(
+        "reserve",
+        "Overload",
+        "Keep N threads, processes, or places of --limit-concurrency free for requests whose path matches PATTERN,"
+        " such as '/health*:1'; may be given many times.",
+        (),
+        metavar="PATTERN:N",
     )
     limit_connections: int | None = option(
         "int",
@@ -279,11 +287,13 @@ class Settings:
     @property
     def admission(self) -> Admission:
         """What is done under overload."""
+        pairs = (entry.rpartition(":") for entry in self.reserve)
         return Admission(
             concurrency=self.limit_concurrency,
             queue=self.limit_queue,
             queue_timeout=self.timeout_queue,
             run_timeout=self.timeout_request,
+            reserve=tuple(Reserve(pattern, int(lanes)) for pattern, _, lanes in pairs),
         )
 
     @property

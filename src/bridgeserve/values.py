@@ -94,7 +94,7 @@ def _many(option: Option, raw: object) -> tuple[str, ...]:
     entries = [raw] if isinstance(raw, str) else raw
     if not isinstance(entries, Sequence) or not all(isinstance(entry, str) for entry in entries):
         raise _refuse(option, raw)
-    check = {"bind": _bind, "header": _header}.get(option.kind, _text)
+    check = {"bind": _bind, "header": _header, "reserve": _reserve}.get(option.kind, _text)
     return tuple(check(option, entry) for entry in entries)
 
 
@@ -113,6 +113,13 @@ def _header(option: Option, entry: str) -> str:
     if name.lower() in _FRAMING:
         raise ValueError(f"{name} cannot be set: the server decides it for each response")
     return f"{name}: {value}"
+
+
+def _reserve(option: Option, entry: str) -> str:
+    pattern, colon, number = entry.rpartition(":")
+    if not colon or not pattern.startswith(("/", "*")) or not _WHOLE.fullmatch(number) or int(number) < 1:
+        raise _refuse(option, entry)
+    return f"{pattern}:{int(number)}"
 
 
 def _root_path(value: str) -> str:
@@ -152,6 +159,7 @@ _READERS: dict[str, Callable[[Option, object], Any]] = {
     "bind": _many,
     "header": _many,
     "list": _many,
+    "reserve": _many,
 }
 
 _CHECKS: dict[str, Callable[[Any], Any]] = {

@@ -51,7 +51,7 @@ def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         for descriptor in streams():
             os.write(descriptor, b"this is no frame")
         wait_for("/never")
-    elif path == "/wait":
+    elif path in ("/wait", "/health/wait"):
         Path(query + ".here").touch()
         wait_for(query)
     elif path == "/echo":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 from collections.abc import Callable
 
 import pytest
@@ -158,6 +159,31 @@ def test_a_slow_body_is_refused(start: Callable[..., ServerProcess], mode: str) 
         answer = raw.read_answer()
         assert (answer.status, answer.closes) == (408, True)
     assert calls(server) == 0
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("plain_wsgi:application", "--mode", "threads", "--threads", "2"),
+        ("plain_wsgi:application", "--mode", "processes", "--processes", "2"),
+        ("plain_asgi:application", "--limit-concurrency", "2"),
+    ],
+)
+def test_a_health_request_is_answered_while_all_others_wait(
+    start: Callable[..., ServerProcess], options: tuple[str, ...]
+) -> None:
+    server = start(*options, "--reserve", "/health*:1", "--limit-queue", "1", app_dir=APPS)
+    with RawClient(server.address) as first, RawClient(server.address) as second, RawClient(server.address) as third:
+        first.get("/stuck")  # for a minute
+        assert server.err.wait("app: stuck", 5.0)
+        for raw in (second, third):
+            raw.get("/ordinary")
+        refused = select.select([second.socket, third.socket], [], [], 5.0)[0]
+        assert [b" 503 " in socket.recv(100) for socket in refused] == [True]
+        with RawClient(server.address) as health:
+            for _ in range(3):
+                health.get("/healthz")
+                assert health.read_answer().body == b"GET /healthz 0\n"
 
 
 @pytest.mark.parametrize("mode", ["threads", "processes"])

@@ -86,9 +86,12 @@ def test_an_app_that_refuses_to_start_is_3() -> None:
     [
         ((ASGI, "--mode", "threads"), ["ASGI", "threads", "inline"]),
         ((ASGI, "--mode", "processes"), ["ASGI", "processes"]),
+        ((ASGI, "--reserve", "/health*:1"), ["--reserve", "--limit-concurrency"]),
+        ((WSGI, "--reserve", "/health*:2", "--threads", "2"), ["2 free of 2 (--threads)", "3 or more"]),
+        ((WSGI, "--check", "--reserve", "/health*:2", "--threads", "2"), ["--reserve"]),
     ],
 )
-def test_a_mode_that_contradicts_the_app_is_3(options: tuple[str, ...], words: list[str]) -> None:
+def test_what_contradicts_the_app_is_3(options: tuple[str, ...], words: list[str]) -> None:
     ended = run_command(*options, *HERE, *FREE)
     assert ended.code == 3
     assert all(word in ended.err for word in words), ended.err
@@ -101,6 +104,7 @@ def test_a_mode_that_contradicts_the_app_is_3(options: tuple[str, ...], words: l
         ((WSGI, "--no-such-option"), ["--no-such-option"]),
         ((WSGI, "--threads", "many"), ["threads", "many"]),
         ((WSGI, "--threads", "0"), ["threads"]),
+        ((WSGI, "--reserve", "/health*"), ["--reserve", "PATTERN:N"]),
         ((WSGI, "--mode", "sideways"), ["sideways", "inline"]),
         ((WSGI, "--bind", "127.0.0.1:99999"), ["99999"]),
         ((), ["APP"]),

@@ -37,11 +37,11 @@ def test_groups_take_their_values_from_the_options() -> None:
     settings = Settings(
         limit_request_line=1, limit_request_fields=2, limit_request_field_size=3, limit_request_body=4,
         timeout_header=5, timeout_body=6, min_body_rate=7, timeout_write=8, timeout_keep_alive=9,
-        limit_concurrency=10, limit_queue=11, timeout_queue=12, timeout_request=13,
+        limit_concurrency=10, limit_queue=11, timeout_queue=12, timeout_request=13, reserve=("/a:b:2",),
     )  # fmt: skip
     assert dataclasses.astuple(settings.limits) == (1, 2, 3, 4)
     assert dataclasses.astuple(settings.timeouts) == (5, 6, 7, 8, 9, 2.0)
-    assert dataclasses.astuple(settings.admission) == (10, 11, 12, 13)
+    assert dataclasses.astuple(settings.admission) == (10, 11, 12, 13, (("/a:b", 2),))
 
 
 def test_defaults_of_the_groups_are_those_of_the_options() -> None:

@@ -75,6 +75,7 @@ def test_two_ways_to_listen_in_one_source_are_refused() -> None:
         ("header", ["X-A:b", "x-c : d"], ("X-A: b", "x-c: d")),
         ("header", "X-A:", ("X-A: ",)),
         ("bind", ":1", (":1",)),
+        ("reserve", ["/health*:1", "*:02"], ("/health*:1", "*:2")),
         ("app_dir", Path("src"), "src"),
         ("access_log_format", "%(h)s 100%%", "%(h)s 100%%"),
         ("limit_request_body", None, None),
@@ -97,6 +98,7 @@ def test_values_are_read(name: str, raw: object, value: object) -> None:
         ""),
         ("uds", "a\0b"), ("bind", ()), ("bind", [1]), ("bind", 1), ("bind", "nowhere"), ("bind", [":1",
         ":1"]),
+        ("reserve", "/a"), ("reserve", "a:1"), ("reserve", "/a:0"), ("reserve", "/a:x"), ("reserve", ":1"),
         ("host", "a b"), ("header", "X-A"), ("header", "X A:b"), ("header", ":b"), ("header",
         "X-A:b\r\nX-B:c"),
         ("header", "X-A:b\0"), ("header", "X-A\n:b"), ("header", "X-A:b\n"), ("header", "X-A:\u2028"),
@@ -156,6 +158,11 @@ def test_empty_variables_and_service_links_are_no_options() -> None:
     }
     found = from_command_line({}, environ)
     assert set(found.origins.values()) == {"default"}
+
+
+def test_several_reserves_in_a_variable() -> None:
+    settings = from_command_line({}, {"BRIDGESERVE_RESERVE": "/health*:1 /a:b:2"}).settings
+    assert settings.reserve == ("/health*:1", "/a:b:2")
 
 
 def test_several_headers_in_a_variable_stand_one_a_line() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bridgeserve.dispatch.base import Exchange
-from bridgeserve.dispatch.waiting import WaitingRoom
+from bridgeserve.dispatch.waiting import Room, WaitingRoom
 from bridgeserve.groups import Admission
 
 
@@ -26,7 +26,7 @@ class Gatekeeper:
         self._limit = settings.queue
         self._start = start
         self._filling = False
-        self.room = WaitingRoom(settings.queue_timeout)
+        self.room: Room = WaitingRoom(settings.queue_timeout)
         self.running = 0
 
     def admit(self, exchange: Exchange) -> None:

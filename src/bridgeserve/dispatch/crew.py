@@ -25,7 +25,7 @@ from _thread import LockType
 from collections.abc import Callable, Iterable
 
 from bridgeserve.dispatch.base import Exchange
-from bridgeserve.dispatch.waiting import WaitingRoom
+from bridgeserve.dispatch.waiting import Room
 
 _log = logging.getLogger("bridgeserve.error")
 LOOK_AGAIN = 0.1  # seconds after which `join` notices that the thread it waits for was given up
@@ -52,7 +52,7 @@ class Crew:
         "_waking",
     )
 
-    def __init__(self, size: int, room: WaitingRoom, serve: Callable[[Exchange], None]) -> None:
+    def __init__(self, size: int, room: Room, serve: Callable[[Exchange], None]) -> None:
         self._size = size
         self._room = room
         self._serve = serve
@@ -71,6 +71,11 @@ class Crew:
     def busy(self) -> int:
         """Threads that serve a request; lost ones are not among them."""
         return len(self._busy)
+
+    @property
+    def usable(self) -> int:
+        """Threads that are not lost."""
+        return self._usable
 
     @property
     def free(self) -> int:

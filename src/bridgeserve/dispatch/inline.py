@@ -36,10 +36,13 @@ class InlineAsgi:
         seconds = admission.run_timeout
         self._watch = None if seconds is None else Watch(seconds, self._running, self._expire)
         self._timed: dict[asyncio.Task[None], tuple[Exchange, AsgiCycle, float]] = {}  # what the watch looks at
-        self._gate = Gatekeeper(admission, self._start if seconds is None else self._start_timed)
+        self._gate = self._make_gate(admission, self._start if seconds is None else self._start_timed)
         # Without a limit nothing can wait: the gate is left out of the path.
         limited = admission.concurrency is not None or seconds is not None
         self.dispatch = self._gate.admit if limited else self._direct
+
+    def _make_gate(self, admission: Admission, start: Callable[[Exchange], None]) -> Gatekeeper:
+        return Gatekeeper(admission, start)
 
     async def __aenter__(self) -> Self:
         await self._tasks.__aenter__()
@@ -71,8 +74,11 @@ class InlineAsgi:
 
     def _start_timed(self, exchange: Exchange) -> None:
         cycle = AsgiCycle(exchange)
-        task = self._tasks.start(self._runner.run(exchange, self._release_timed, cycle))
+        task = self._tasks.start(self._runner.run(exchange, self._release_of(exchange), cycle))
         self._timed[task] = (exchange, cycle, asyncio.get_running_loop().time())
+
+    def _release_of(self, exchange: Exchange) -> Callable[[], None]:
+        return self._release_timed
 
     def _release_timed(self) -> None:
         task = asyncio.current_task()
@@ -183,7 +189,10 @@ class InlineWsgi:
         seconds = admission.run_timeout
         self._watch = None if seconds is None else Watch(seconds, self._streams, self._expire)
         self._timed: dict[Exchange, float] = {}  # the streams that the watch looks at, and since when they run
-        self._gate = Gatekeeper(admission, self._start)
+        self._gate = self._make_gate(admission)
+
+    def _make_gate(self, admission: Admission) -> Gatekeeper:
+        return Gatekeeper(admission, self._start)
 
     async def __aenter__(self) -> Self:
         await self._tasks.__aenter__()

@@ -22,7 +22,7 @@ from bridgeserve.dispatch.child import PACE_AT_FIRST, Child
 from bridgeserve.dispatch.inline import spool
 from bridgeserve.dispatch.nursery import Nursery
 from bridgeserve.dispatch.tasks import Tasks
-from bridgeserve.dispatch.waiting import WaitingRoom
+from bridgeserve.dispatch.waiting import Room, WaitingRoom
 from bridgeserve.dispatch.watch import Watch, cut_off
 from bridgeserve.groups import Admission, Children
 from bridgeserve.wire import ipc
@@ -53,7 +53,7 @@ class ProcessPool:
         self._memory, self._buffering = body
         self._limit = admission.queue
         self._most = admission.concurrency or children.size
-        self._room = WaitingRoom(admission.queue_timeout)
+        self._room = self._make_room(admission)
         self._tasks = Tasks()
         self._nursery = Nursery(setup, children, self._tasks, self)
         self.crashed = crashed
@@ -66,6 +66,9 @@ class ProcessPool:
         self._expiring: set[Call] = set()
         seconds = admission.run_timeout
         self._watch = None if seconds is None else Watch(seconds, self._running, self._expire)
+
+    def _make_room(self, admission: Admission) -> Room:
+        return WaitingRoom(admission.queue_timeout)
 
     async def __aenter__(self) -> Self:
         """Start the children; raises ChildFailed when one of them cannot."""
@@ -158,9 +161,13 @@ class ProcessPool:
         """Let it wait in the lane of the busy child that has the fewest, if that is quick; False: there is none."""
         best, fewest = None, EARLY
         for child in self._busy:
-            if 0 < len(child.calls) < fewest and self._is_quick(child):
+            if 0 < len(child.calls) < fewest and self._is_quick(child) and self._may_join(child, exchange):
                 best, fewest = child, len(child.calls)
         return best is not None and self._run_early(best, exchange)
+
+    def _may_join(self, child: Child, exchange: Exchange) -> bool:
+        """Whether a request may wait behind those of a child."""
+        return True
 
     def _is_quick(self, child: Child) -> bool:
         return child.pace < QUICK and child not in self._nursery.due and child.alive
@@ -174,13 +181,16 @@ class ProcessPool:
 
     def _refill(self, child: Child) -> None:
         """The lane of a quick child has room again for those who wait."""
-        while self._room and len(child.calls) < EARLY and self._is_quick(child):
-            exchange = next(iter(self._room.requests))
+        self._refill_from(self._room, child)
+
+    def _refill_from(self, room: Room, child: Child) -> None:
+        while room and len(child.calls) < EARLY and self._is_quick(child):
+            exchange = next(iter(room.requests))
             if exchange.spool is not None or not exchange.request.complete:
                 return
-            self._room.take()
+            room.take()
             if not self._run_early(child, exchange):
-                self._room.come_back(exchange)
+                room.come_back(exchange)
                 return
 
     def _review(self) -> None:

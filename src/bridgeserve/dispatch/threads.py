@@ -32,7 +32,7 @@ from bridgeserve.dispatch.body import StreamedBody
 from bridgeserve.dispatch.crew import Crew
 from bridgeserve.dispatch.inline import spool
 from bridgeserve.dispatch.tasks import Tasks
-from bridgeserve.dispatch.waiting import WaitingRoom
+from bridgeserve.dispatch.waiting import Room, WaitingRoom
 from bridgeserve.dispatch.watch import Watch, cut_off, thread_stack
 from bridgeserve.dispatch.wsgi import WsgiRunner
 from bridgeserve.groups import Admission
@@ -216,12 +216,15 @@ class ThreadPool:
         self._limit = admission.queue
         self._memory = body_memory
         self._buffering = buffering
-        self._room = WaitingRoom(admission.queue_timeout)
+        self._room = self._make_room(admission)
         self._crew = Crew(min(threads, admission.concurrency or threads), self._room, self._serve)
         self._tasks = Tasks()
         self._bridge: Bridge
         seconds = admission.run_timeout
         self._watch = None if seconds is None else Watch(seconds, self._crew.running, self._expire)
+
+    def _make_room(self, admission: Admission) -> Room:
+        return WaitingRoom(admission.queue_timeout)
 
     @property
     def ready(self) -> bool:

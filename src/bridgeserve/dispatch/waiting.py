@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Protocol
 
 from bridgeserve.dispatch.base import Exchange, drop_spool, refuse
 
@@ -15,6 +17,35 @@ from bridgeserve.dispatch.base import Exchange, drop_spool, refuse
 # unloaded server by then, and one that has left would cost a thread in a loaded one.
 HALF_CLOSED = 0.1
 RETRY_AFTER = [(b"retry-after", b"1")]
+
+
+class Room(Protocol):
+    """Where requests wait: one queue, or several (`dispatch.lines`)."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def requests(self) -> Iterable[Exchange]:
+        """Those who wait and may be taken now, the first one first; true while there is one."""
+
+    @property
+    def refused(self) -> int:
+        """Requests that got 503."""
+
+    def enter(self, exchange: Exchange) -> None:
+        """Wait as the last one."""
+
+    def come_back(self, exchange: Exchange) -> None:
+        """Wait again as the first one: its turn had come, and nobody has begun it."""
+
+    def take(self) -> Exchange | None:
+        """(any thread) The first one, which waits no longer; None when nobody may start."""
+
+    def refuse(self, exchange: Exchange) -> None:
+        """Answer 503 to a request that does not wait (any longer)."""
+
+    def close(self) -> None:
+        """The server ends: nobody waits any longer."""
 
 
 class WaitingRoom:

@@ -13,6 +13,7 @@ from types import ModuleType, TracebackType
 
 from bridgeserve.dispatch.modes import TABLE, ModeRefused, choose_mode
 from bridgeserve.serve.detect import Undetected, detect_interface
+from bridgeserve.settings import Settings
 
 _TARGET = re.compile(r"(?P<module>[^\s:]+?)(?::(?P<attribute>[^\s:()]+)(?P<call>\(\s*\))?)?")
 _WITH_ARGUMENTS = re.compile(r"[^\s:]+:[^\s:()]+\(.+\)")
@@ -91,6 +92,30 @@ def prepare(
         return Prepared(app=app, kind=kind, mode=choose_mode(mode, kind))
     except ModeRefused as error:
         raise StartupError(f"this is {'an ASGI' if kind == 'asgi' else 'a WSGI'} app; {error}") from None
+
+
+def check_reserve(mode: str, settings: Settings) -> None:
+    """Refuse to keep lanes free where there are none, or none would be left for ordinary requests.
+
+    Raises StartupError.
+    """
+    if not settings.reserve:
+        return
+    most = settings.limit_concurrency
+    if mode == "inline" and most is None:
+        raise StartupError(
+            "--reserve keeps some of --limit-concurrency free in mode inline, and that is not set: nothing would ever"
+            " wait; set it, or leave --reserve out"
+        )
+    pools = {"threads": ("--threads", settings.threads), "processes": ("--processes", settings.processes)}
+    sizes = ([pools[mode]] if mode in pools else []) + ([("--limit-concurrency", most)] if most is not None else [])
+    option, size = min(sizes, key=lambda each: each[1])
+    kept = sum(each.lanes for each in settings.admission.reserve)
+    if kept >= size:
+        raise StartupError(
+            f"--reserve keeps {kept} free of {size} ({option}), which leaves nothing for other requests;"
+            f" set {option} to {kept + 1} or more"
+        )
 
 
 def _by_name(target: object, interface: str) -> str:

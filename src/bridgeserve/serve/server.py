@@ -19,13 +19,19 @@ from bridgeserve.dispatch.base import Dispatcher
 from bridgeserve.dispatch.inline import InlineAsgi, InlineWsgi
 from bridgeserve.dispatch.lifespan import Lifespan, LifespanFailed
 from bridgeserve.dispatch.processes import ProcessPool
+from bridgeserve.dispatch.reserved import (
+    ReservedInlineAsgi,
+    ReservedInlineWsgi,
+    ReservedProcesses,
+    ReservedThreads,
+)
 from bridgeserve.dispatch.spawn import ChildFailed
 from bridgeserve.dispatch.threads import ThreadPool
 from bridgeserve.dispatch.wsgi import WsgiRunner
 from bridgeserve.net.engine import Engine, Protocols
 from bridgeserve.net.listeners import Acceptor, Address, ListenError, open_listeners
 from bridgeserve.observe.access import AccessLog
-from bridgeserve.serve.application import StartupError, prepare
+from bridgeserve.serve.application import StartupError, check_reserve, prepare
 from bridgeserve.settings import Settings
 from bridgeserve.wire.framing import Preamble
 
@@ -87,6 +93,7 @@ class Server:
             mode=settings.mode,
         )
         app: Any = prepared.app
+        check_reserve(prepared.mode, settings)
         self.kind = prepared.kind
         self.mode = prepared.mode
         try:
@@ -120,14 +127,17 @@ class Server:
             except LifespanFailed as failure:
                 raise StartupError(f"the application's lifespan start-up failed: {failure}") from failure.__cause__
             runner = AsgiRunner(app, settings.root_path, lifespan.state)
-            return await enter(InlineAsgi(runner, settings.admission))
+            inline = ReservedInlineAsgi if settings.reserve else InlineAsgi
+            return await enter(inline(runner, settings.admission))
         if self.mode == "processes":
             return await self._processes(enter)
         threads = self.mode == "threads"
         wsgi = WsgiRunner(app, root_path=settings.root_path, multithread=threads, multiprocess=False)
         if not threads:
-            return await enter(InlineWsgi(wsgi, settings.admission, settings.body_memory))
-        pool = ThreadPool(
+            one_thread = ReservedInlineWsgi if settings.reserve else InlineWsgi
+            return await enter(one_thread(wsgi, settings.admission, settings.body_memory))
+        many_threads = ReservedThreads if settings.reserve else ThreadPool
+        pool = many_threads(
             wsgi,
             settings.threads,
             settings.admission,
@@ -150,7 +160,8 @@ class Server:
         }
         body = (settings.body_memory, settings.request_buffering)
         try:
-            return await enter(ProcessPool(setup, settings.children, settings.admission, body, self.failed.set))
+            pool = ReservedProcesses if settings.reserve else ProcessPool
+            return await enter(pool(setup, settings.children, settings.admission, body, self.failed.set))
         except ChildFailed as failure:
             raise StartupError(str(failure), failure.trace) from None
         except OSError as error:
