@@ -409,3 +409,29 @@ def test_a_response_that_is_cut_is_a_reset_for_http_1_0(run: Run, stack: ExitSta
         await house.close(acceptor)
 
     run(main)
+
+
+def test_a_stream_waits_for_its_client_on_each_loop(run: Run, stack: ExitStack) -> None:
+    """Chunks have three buffers each, and those who write many at once do not always keep to the high-water mark."""
+
+    async def main() -> None:
+        house = House()
+        house.app = Application()
+        house.engine.dispatcher = house.app  # type: ignore[assignment]
+        [listener] = listen(stack, "127.0.0.1:0")
+        acceptor = house.accept(listener)
+        client = connect(stack, acceptor.address)
+        client.sendall(GET)
+        await until(lambda: house.app.exchanges)
+        begin(house.app.last, b"first")
+        for _ in range(2000):  # 32 MB: more than any buffer of the system
+            if not house.app.last.writable:
+                break
+            house.app.last.write(b"s" * 16_384)
+            await asyncio.sleep(0)
+        assert not house.app.last.writable
+        client.close()
+        await until(lambda: not house.engine.connections)
+        await house.close(acceptor)
+
+    run(main)

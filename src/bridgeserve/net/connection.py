@@ -242,8 +242,10 @@ class Connection(asyncio.Protocol):
                 transport.write(rest)
         elif len(buffers) == 1:
             transport.write(buffers[0])
-        else:
+        elif self.engine.gathers:
             transport.writelines(buffers)
+        else:
+            transport.write(b"".join(buffers))
 
     def want_body(self) -> None:
         """The application reads the body: send the 100 that the peer may wait for."""

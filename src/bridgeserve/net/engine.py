@@ -48,6 +48,7 @@ class Engine:
         "connections",
         "dispatcher",
         "draining",
+        "gathers",
         "loop",
         "protocols",
         "requests",
@@ -58,6 +59,8 @@ class Engine:
         self, protocols: Protocols, dispatcher: Dispatcher, sinks: tuple[Callable[[RequestRecord], None], ...]
     ) -> None:
         self.loop = asyncio.get_running_loop()
+        # From CPython 3.12 on, asyncio's writelines forgets the high-water mark: nobody would wait for the client.
+        self.gathers = not isinstance(self.loop, asyncio.SelectorEventLoop)
         self.protocols = protocols
         self.dispatcher = dispatcher
         self.sinks = sinks
