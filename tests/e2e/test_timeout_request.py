@@ -133,7 +133,7 @@ def test_a_stalled_reader_is_cut(start: Start, kind: str) -> None:
     with RawClient(server.address) as raw:
         raw.get("/flood")
         assert server.err.wait(LATE % ("/flood", "the connection was cut"), WITHIN)
-        assert server.err.wait("app: closed 1", WITHIN)
+        assert_ended(server, "app: closed 1")
         assert_served(server)
 
 
