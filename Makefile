@@ -1,6 +1,8 @@
 # make serve: the demo in a browser. make test: every check. All else is below.
+# PYTHON=python3.13: another interpreter, in an environment of its own. LOOP=asyncio: the servers of the tests on that loop.
 PYTHON ?= python3
-VENV := .venv
+LOOP ?= auto
+VENV := .venv$(patsubst %,-%,$(subst /,_,$(filter-out python3,$(PYTHON))))
 BIN := $(VENV)/bin
 BIND ?= 127.0.0.1:8000
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -16,7 +18,7 @@ PEERS_STAMP := $(VENV)/.installed-peers
 
 help:
 	@echo "make serve           run the demo app on $(BIND)"
-	@echo "make test            format, lint, types and tests"
+	@echo "make test            format, lint, types and tests; PYTHON=python3.13, LOOP=asyncio"
 	@echo "make lint            the same without the tests"
 	@echo "make format          rewrite the sources in the house's format"
 	@echo "make fuzz            property tests, many more examples"
@@ -53,7 +55,7 @@ serve: $(RUN_STAMP)
 	@$(BIN)/bridgeserve --app-dir examples demo:application --mode threads --bind $(BIND)
 
 test: $(TEST_STAMP)
-	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/check
+	TEST_LOOP="$(LOOP)" PATH="$(CURDIR)/$(BIN):$$PATH" scripts/check
 
 lint: $(TEST_STAMP)
 	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/check --no-tests
@@ -88,5 +90,5 @@ container-test: $(RUN_STAMP)
 	PYTHON="$(CURDIR)/$(BIN)/python" tests/container/check.sh
 
 clean:
-	rm -rf $(VENV) build dist .coverage .coverage.* htmlcov .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-* build dist .coverage .coverage.* htmlcov .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find src tests examples scripts benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

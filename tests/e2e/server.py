@@ -22,6 +22,7 @@ MIB = 1 << 20
 
 _SERVING = re.compile(r"bridgeserve \S+ serving on (?P<addresses>.+) \(mode (?P<mode>\w+)")
 _BINDS = ("--bind", "-b", "--host", "--port", "--uds", "--fd")
+LOOP = os.environ.get("TEST_LOOP", "auto")  # `make test LOOP=asyncio`: for each server that is not told its loop
 START = 20.0  # seconds for a start: a framework is imported on a machine that does other things too
 STOP = 15.0
 
@@ -105,7 +106,7 @@ class ServerProcess:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=environment(env),
+            env=environment({"BRIDGESERVE_LOOP": LOOP} | (env or {})),
             pass_fds=pass_fds,
             start_new_session=start_new_session,
         )

@@ -103,7 +103,7 @@ def status_of(server: ServerProcess, path: str) -> int:
 
 def test_children_killed_under_load(pool: Pool) -> None:
     """No kill costs more than the one request that the child had."""
-    server = pool(4, "--loop", os.environ.get("TEST_LOOP", "auto"))
+    server = pool(4)
     killed: list[int] = []
 
     async def kill() -> None:
