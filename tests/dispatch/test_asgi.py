@@ -110,6 +110,14 @@ def test_the_path_holds_the_root_path(root: str, raw: bytes, path: str) -> None:
     assert (scope["path"], scope["raw_path"], scope["root_path"]) == (path, raw, root.rstrip("/"))
 
 
+def test_what_a_proxy_says() -> None:
+    endpoint = Endpoint("https", ("203.0.113.9", 0), ("example.org", 443))
+    endpoint.root = "/api"
+    scope = scope_of(FakeExchange(make_request(b"/x"), endpoint=endpoint), "/own")
+    assert (scope["path"], scope["raw_path"], scope["root_path"]) == ("/api/x", b"/x", "/api")
+    assert (scope["scheme"], scope["client"], scope["server"]) == ("https", endpoint.client, endpoint.server)
+
+
 def test_methods_and_versions() -> None:
     assert scope_of(FakeExchange(make_request(method=b"PROPFIND")))["method"] == "PROPFIND"
     assert scope_of(FakeExchange(make_request(method=b"get")))["method"] == "GET"

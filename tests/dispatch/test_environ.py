@@ -244,3 +244,37 @@ class TestErrors:
         thread.join()
         errors.write("too\n")
         assert caplog.messages == ["theirs", "mine too"]
+
+
+# --- what a proxy says -----------------------------------------------------------------------------
+
+
+def told(client: tuple[str, int] | None = ("203.0.113.9", 0), root: str | None = None) -> Endpoint:
+    endpoint = Endpoint("https", client, ("example.org", 443))
+    endpoint.root = root
+    return endpoint
+
+
+def test_the_client_of_a_proxy() -> None:
+    environ = make(endpoint=told())
+    assert environ["REMOTE_ADDR"] == "203.0.113.9"
+    assert "REMOTE_PORT" not in environ  # the proxy did not tell it
+    assert (environ["wsgi.url_scheme"], environ["HTTPS"]) == ("https", "on")
+    assert (environ["SERVER_NAME"], environ["SERVER_PORT"]) == ("example.org", "443")
+    assert "HTTPS" not in make()
+
+
+@pytest.mark.parametrize(
+    ("root", "target", "script", "path"),
+    [
+        ("/api", b"/api/x", "/api", "/x"),
+        ("/api", b"/x", "/api", "/x"),
+        ("", b"/x", "", "/x"),
+        (None, b"/own/x", "/own", "/x"),
+    ],
+)
+def test_the_prefix_of_a_proxy_takes_the_place_of_the_root_path(
+    root: str | None, target: bytes, script: str, path: str
+) -> None:
+    environ = make(target, endpoint=told(root=root), root_path="/own")
+    assert (environ["SCRIPT_NAME"], environ["PATH_INFO"]) == (script, path)

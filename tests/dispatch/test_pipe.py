@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from bridgeserve.dispatch.base import ClientDisconnected, Endpoint
-from bridgeserve.dispatch.pipe import LOOK, Channel, EngineGone, PipePort, endpoint_facts, read_endpoint
+from bridgeserve.dispatch.facts import pack_endpoint, read_endpoint
+from bridgeserve.dispatch.pipe import LOOK, Channel, EngineGone, PipePort
 from bridgeserve.wire import ipc
 from bridgeserve.wire.errors import ResponseError
 from bridgeserve.wire.framing import ResponseHead
@@ -31,7 +32,7 @@ class Engine:
 
     def port(self, source: int = ipc.ASKED, method: bytes = b"POST") -> PipePort:
         head = method + b" / HTTP/1.1\r\nHost: a"
-        return PipePort(self.channel, 1, ipc.RequestFrame(head, endpoint_facts(TCP), source, -1, b""))
+        return PipePort(self.channel, 1, ipc.RequestFrame(head, pack_endpoint(TCP), source, -1, b""))
 
     def say(self, kind: int, payload: bytes = b"", call: int = 1) -> None:
         self.stream.sendall(ipc.frame(kind, call, payload))
@@ -146,6 +147,13 @@ def test_an_engine_that_is_gone(engine: Engine) -> None:
         port.write(b"x")
 
 
+def told(root: str, host: bytes | None) -> Endpoint:
+    """What a proxy has said."""
+    endpoint = Endpoint("https", ("192.0.2.7", 0), ("example.org", 8443))
+    endpoint.root, endpoint.host = root, host
+    return endpoint
+
+
 @pytest.mark.parametrize(
     "endpoint",
     [
@@ -154,11 +162,18 @@ def test_an_engine_that_is_gone(engine: Engine) -> None:
         Endpoint("http", None, ("/run/a sock", None)),
         Endpoint("http", None, ("/run/\udcff", None)),
         Endpoint("http", None, None),
+        told("/api", b"example.org:8443"),
+        told("", None),
     ],
 )
 def test_endpoints(endpoint: Endpoint) -> None:
-    found = read_endpoint(endpoint_facts(endpoint))
-    assert (found.scheme, found.client, found.server) == (endpoint.scheme, endpoint.client, endpoint.server)
+    found = read_endpoint(pack_endpoint(endpoint))
+    assert facts_of(found) == facts_of(endpoint)
+    assert read_endpoint(pack_endpoint(endpoint)) is found
+
+
+def facts_of(endpoint: Endpoint) -> tuple[object, ...]:
+    return endpoint.scheme, endpoint.client, endpoint.server, endpoint.root, endpoint.host
 
 
 def test_what_was_said_too_late_is_forgotten_but_not_what_is_for_this_request() -> None:
@@ -171,3 +186,13 @@ def test_what_was_said_too_late_is_forgotten_but_not_what_is_for_this_request() 
         assert channel.next_request() == (LOOK, b"payload")
         assert channel.poll() == (ipc.GONE, LOOK, b"\1")
         assert channel.poll() is None
+
+
+def test_the_host_that_a_proxy_tells_takes_the_place_of_the_field() -> None:
+    engine, stream = socket.socketpair()
+    with engine, stream:
+        facts = pack_endpoint(told("/api", b"example.org:8443"))
+        asked = ipc.RequestFrame(b"GET / HTTP/1.1\r\nHost: inner\r\nAccept: */*", facts, ipc.INLINE, -1, b"")
+        port = PipePort(Channel(stream, stream), 1, asked)
+        assert port.request.headers == [(b"host", b"example.org:8443"), (b"accept", b"*/*")]
+        assert port.endpoint.root == "/api"

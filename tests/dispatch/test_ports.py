@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from bridgeserve.dispatch.call import Call
+from bridgeserve.dispatch.facts import pack_endpoint
 from bridgeserve.dispatch.inline import InlinePort
-from bridgeserve.dispatch.pipe import Channel, PipePort, endpoint_facts
+from bridgeserve.dispatch.pipe import Channel, PipePort
 from bridgeserve.dispatch.port import Port
 from bridgeserve.dispatch.tasks import Tasks
 from bridgeserve.dispatch.threads import Bridge, ThreadPort
@@ -144,7 +145,7 @@ class PipeRig(ThreadRig):
                 file.write(BODY)
                 file.seek(0)
                 socket.send_fds(self.side, [b"f"], [file.fileno()])
-        asked = ipc.RequestFrame(head, endpoint_facts(TCP), self.source, len(BODY), body)
+        asked = ipc.RequestFrame(head, pack_endpoint(TCP), self.source, len(BODY), body)
         pipe = PipePort(Channel(stream, side), 1, ipc.RequestFrame.unpack(asked.pack()))
         assert (pipe.endpoint.scheme, pipe.endpoint.client, pipe.endpoint.server) == (
             TCP.scheme,

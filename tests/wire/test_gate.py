@@ -214,3 +214,22 @@ def test_keep_alive_changes_nothing_in_http_1_1(again: bytes) -> None:
 def test_a_remembered_name_still_needs_its_colon() -> None:
     read(b"GET / HTTP/1.1", HOST, b"Known: v")
     assert status(b"GET / HTTP/1.1", HOST, b"Known") == 400
+
+
+@pytest.mark.parametrize(
+    ("lines", "target", "claims"),
+    [
+        (b"", b"/", False),
+        (b"X-Forwarded-For: 192.0.2.1\r\n", b"/", True),
+        (b"x-forwarded-proto: https\r\n", b"/", True),
+        (b"Forwarded: for=192.0.2.1\r\nContent-Length: 5\r\n", b"/", True),
+        (b"X-Forwarded-By: 192.0.2.1\r\n", b"/", False),
+        (b"", b"http://a/", False),
+        (b"", b"https://a/", True),
+    ],
+)
+def test_claims_of_a_head(lines: bytes, target: bytes, claims: bool) -> None:
+    for _ in range(2):  # the second time from the memos
+        request = gate.read_head(b"GET %s HTTP/1.1\r\n%sHost: a" % (target, lines), LIMITS)
+        assert request.claims is claims
+        assert request.usual is (target == b"/" and b"Length" not in lines)

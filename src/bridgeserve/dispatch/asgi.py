@@ -43,7 +43,7 @@ class AsgiRunner:
         endpoint = exchange.endpoint
         raw = request.path
         path = raw.decode("ascii") if b"%" not in raw else unquote(raw.decode("ascii"))
-        root = self._root_path
+        root = self._root_path if endpoint.root is None else endpoint.root
         if root and path != root and not path.startswith(root + "/"):
             path = root + path
         scope = {

@@ -16,19 +16,25 @@ class ClientDisconnected(OSError):
 
 
 class Endpoint:
-    """Facts about a connection that every request on it shares.
+    """Facts about a connection that every request on it shares, or what a trusted proxy says of one request.
 
-    `client` and `server` are (host, port); on a unix socket client is None and server (path, None). `cgi` is room for
-    what is made of them for the first WSGI request on the connection.
+    `client` and `server` are (host, port), with a port of 0 where a proxy did not tell it; on a unix socket client is
+    None and server (path, None). `root`, where it is not None, takes the place of the root path, and `host` that of the
+    Host field. `trusted`: the peer may speak for others. `cgi` and `facts` are room for what is made of all this for
+    the first WSGI request.
     """
 
-    __slots__ = ("cgi", "client", "scheme", "server")
+    __slots__ = ("cgi", "client", "facts", "host", "root", "scheme", "server", "trusted")
 
     def __init__(self, scheme: str, client: tuple[str, int] | None, server: tuple[str, int | None] | None) -> None:
         self.scheme = scheme
         self.client = client
         self.server = server
+        self.trusted = False
+        self.root: str | None = None
+        self.host: bytes | None = None
         self.cgi: dict[str, str] | None = None
+        self.facts = b""
 
 
 class Exchange(Protocol):

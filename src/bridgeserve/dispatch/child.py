@@ -28,8 +28,9 @@ from typing import Any, Protocol
 
 from bridgeserve.dispatch.base import Exchange
 from bridgeserve.dispatch.call import Call
+from bridgeserve.dispatch.facts import pack_endpoint
 from bridgeserve.dispatch.lane import Lane
-from bridgeserve.dispatch.pipe import STACK_SIGNAL, endpoint_facts
+from bridgeserve.dispatch.pipe import STACK_SIGNAL
 from bridgeserve.dispatch.spawn import ChildFailed, Process, Spawner
 from bridgeserve.dispatch.tasks import Tasks
 from bridgeserve.wire import ipc
@@ -180,7 +181,8 @@ class Child(asyncio.Protocol):
                 source = ipc.ASKED
         elif not request.complete:
             source = ipc.ASKED
-        asked = ipc.RequestFrame(request.raw, endpoint_facts(exchange.endpoint), source, length, body)
+        endpoint = exchange.endpoint
+        asked = ipc.RequestFrame(request.raw, endpoint.facts or pack_endpoint(endpoint), source, length, body)
         payload = asked.pack()
         if len(payload) > LANE_MAX:
             if self.calls:

@@ -113,7 +113,7 @@ class Environs:
         endpoint = port.endpoint
         raw = request.path
         path = raw.decode("latin-1") if b"%" not in raw else unquote_to_bytes(raw).decode("latin-1")
-        root = self._root
+        root = self._root if endpoint.root is None else endpoint.root
         if root and (path == root or path.startswith(root + "/")):
             path = path[len(root) :]
         environ = self._base.copy()
@@ -144,11 +144,19 @@ class Environs:
 
 
 def _addresses(endpoint: Endpoint) -> dict[str, str]:
-    """What the environ says of the connection; kept with the endpoint, for all requests on it say the same."""
+    """What the environ says of the connection; kept with the endpoint, for all requests on it say the same.
+
+    HTTPS is CGI's habit and no part of PEP 3333; some applications ask for it instead of `wsgi.url_scheme`.
+    """
     cgi = {"REMOTE_ADDR": "", "wsgi.url_scheme": endpoint.scheme}  # no address: a unix socket
     if endpoint.client is not None:
         cgi["REMOTE_ADDR"] = endpoint.client[0]
-        cgi["REMOTE_PORT"] = str(endpoint.client[1])
+        if endpoint.client[1]:
+            cgi["REMOTE_PORT"] = str(endpoint.client[1])
+    if endpoint.scheme == "https":
+        cgi["HTTPS"] = "on"
+    if endpoint.root is not None:
+        cgi["SCRIPT_NAME"] = endpoint.root
     if endpoint.server is not None and endpoint.server[1] is not None:
         cgi["SERVER_NAME"] = endpoint.server[0]
         cgi["SERVER_PORT"] = str(endpoint.server[1])

@@ -17,12 +17,13 @@ from typing import BinaryIO
 
 from bridgeserve.dispatch.base import ClientDisconnected, Endpoint, close_input
 from bridgeserve.dispatch.body import StreamedBody
+from bridgeserve.dispatch.facts import read_endpoint
 from bridgeserve.groups import Limits
 from bridgeserve.wire import ipc
 from bridgeserve.wire.errors import ResponseError
 from bridgeserve.wire.events import Request
 from bridgeserve.wire.framing import BODYLESS, ResponseHead, informational
-from bridgeserve.wire.gate import read_head
+from bridgeserve.wire.gate import read_head, replace_host
 
 READ = 262144
 LOOK = 64  # requests after which a child looks at what the engine has said too late
@@ -129,24 +130,6 @@ class Channel:
         socket.send_fds(self._side, [b"f"], [descriptor])
 
 
-def endpoint_facts(endpoint: Endpoint) -> tuple[bytes, bytes, bytes]:
-    """Scheme, client and server as octets, for a frame."""
-    client = "" if endpoint.client is None else f"{endpoint.client[0]} {endpoint.client[1]}"
-    server = endpoint.server
-    named = "" if server is None else f"{server[0]} {'' if server[1] is None else server[1]}"
-    return endpoint.scheme.encode(), client.encode("utf-8", "surrogateescape"), named.encode("utf-8", "surrogateescape")
-
-
-def read_endpoint(facts: tuple[bytes, bytes, bytes]) -> Endpoint:
-    """What `endpoint_facts` has written."""
-    scheme, client, server = (part.decode("utf-8", "surrogateescape") for part in facts)
-    host, _, port = client.rpartition(" ")
-    name, _, number = server.rpartition(" ")
-    return Endpoint(
-        scheme, (host, int(port)) if client else None, (name, int(number) if number else None) if server else None
-    )
-
-
 class PipePort:
     """See `dispatch.port.Port`."""
 
@@ -162,6 +145,8 @@ class PipePort:
         self.complete = False
         self.request: Request = read_head(asked.head, NO_LIMITS)
         self.endpoint: Endpoint = read_endpoint(asked.facts)
+        if self.endpoint.host is not None:
+            replace_host(self.request, self.endpoint.host)
         if asked.length >= 0:
             self.request.content_length = asked.length  # known now for a chunked body too
         self.request.body = asked.body

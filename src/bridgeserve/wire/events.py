@@ -11,12 +11,15 @@ class Request:
     absolute-form target the Host is the target's authority (RFC 9112 section 3.2.2). `raw` is
     the head as it came, without its empty line. `complete` is true when `body` is the whole
     body, else chunks follow as `BodyChunk`. `usual` is true for HTTP/1.1 with an origin-form
-    target, one Host, no body and no option of the connection but keep-alive.
+    target, one Host, no body and no option of the connection but keep-alive. `claims` is true when
+    a field or the target speaks of another client, scheme or host than the connection's: whether it
+    is believed depends on the peer (`wire.forwarded`).
     """
 
     __slots__ = (
         "body",
         "chunked",
+        "claims",
         "complete",
         "content_length",
         "expect_continue",
@@ -48,6 +51,7 @@ class Request:
         self.keep_alive = True
         self.upgrade = False
         self.usual = True
+        self.claims = False
 
     def __repr__(self) -> str:
         return f"<Request {self.method!r} {self.target!r} HTTP/{self.version}>"

@@ -18,7 +18,7 @@ HOST = re.compile(  # RFC 9110 section 7.2, RFC 3986 section 3.2.2; userinfo is 
     rb"(?:(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+)(?::[0-9]{0,5})?)?"
 )
 
-ORDINARY, HOST_FIELD, LENGTH, CODING, CONNECTION, EXPECT, UPGRADE = range(7)
+ORDINARY, CLAIM, HOST_FIELD, LENGTH, CODING, CONNECTION, EXPECT, UPGRADE = range(8)
 SPECIAL = {
     b"host": HOST_FIELD,
     b"content-length": LENGTH,
@@ -26,16 +26,25 @@ SPECIAL = {
     b"connection": CONNECTION,
     b"expect": EXPECT,
     b"upgrade": UPGRADE,
+    # What proxies say of their clients (`wire.forwarded`).
+    b"forwarded": CLAIM,
+    b"x-forwarded-for": CLAIM,
+    b"x-forwarded-host": CLAIM,
+    b"x-forwarded-port": CLAIM,
+    b"x-forwarded-prefix": CLAIM,
+    b"x-forwarded-proto": CLAIM,
 }
-# What a line means for the framing: nothing, one good Host, a keep-alive that is HTTP/1.1's own habit, or
-# anything that has to be looked at. The sum over a head tells the usual head from all others.
-NOTHING, GOOD_HOST, KEEP_ALIVE, OTHER = 0, 1, 1 << 24, 1 << 48
+# What a line means: nothing, one good Host, a keep-alive that is HTTP/1.1's own habit, anything else that has to be
+# looked at for the framing, or (far above, for it does not matter there) a claim. The sum over a head tells the usual
+# head from all others.
+NOTHING, GOOD_HOST, KEEP_ALIVE, OTHER, CLAIMS = 0, 1, 1 << 24, 1 << 48, 1 << 72
 
 Field = tuple[bytes, bytes]
 SHARED = frozenset(
     b"accept accept-charset accept-encoding accept-language cache-control connection content-type dnt host origin"
     b" pragma sec-ch-ua sec-ch-ua-mobile sec-ch-ua-platform sec-fetch-dest sec-fetch-mode sec-fetch-site"
-    b" sec-fetch-user te upgrade-insecure-requests user-agent x-forwarded-proto x-requested-with".split()
+    b" sec-fetch-user te upgrade-insecure-requests user-agent x-forwarded-host x-forwarded-port"
+    b" x-forwarded-prefix x-forwarded-proto x-requested-with".split()
 )
 # Spellings of field names that are neither special nor shared, with their lower-case form.
 ORDINARY_NAMES: dict[bytes, bytes] = {}
@@ -72,8 +81,8 @@ def read_field(line: bytes) -> tuple[Field, int]:
 
 def _meaning(name: bytes, value: bytes) -> int:
     kind = SPECIAL.get(name, ORDINARY)
-    if kind == ORDINARY:
-        return NOTHING
+    if kind <= CLAIM:
+        return CLAIMS if kind == CLAIM else NOTHING
     if kind == HOST_FIELD:
         if not HOST.fullmatch(value):
             raise WireError(400, "bad Host")

@@ -17,6 +17,8 @@ from bridgeserve.groups import Limits
 from bridgeserve.wire.errors import WireError
 from bridgeserve.wire.events import Request
 from bridgeserve.wire.fields import (
+    CLAIM,
+    CLAIMS,
     CODING,
     CONNECTION,
     EXPECT,
@@ -89,6 +91,9 @@ def read_head(head: bytes, limits: Limits) -> Request:
                 field, means = SPECIAL_LINES.get(line) or read_field(line)
                 meaning += means
         append(field)
+    if meaning >= CLAIMS:
+        request.claims = True
+        meaning &= CLAIMS - 1
     # One Host, nothing else of consequence: no body, and the connection goes on.
     if meaning not in _USUAL or request.version == "1.0" or request.target[0] != 0x2F:
         request.usual = False
@@ -142,6 +147,7 @@ def _absolute(request: Request) -> None:
     match = ABSOLUTE.fullmatch(request.target)
     if match is None or not match[1] or not HOST.fullmatch(match[1]):
         raise WireError(400, "bad request target")
+    request.claims = request.target[:5].lower() == b"https"
     request.path = match[2] or b"/"
     request.query = match[3] or b""
 
@@ -154,7 +160,7 @@ def _semantics(request: Request, limits: Limits) -> None:
     options = b""
     for name, value in request.headers:
         kind = SPECIAL.get(name, ORDINARY)
-        if kind == ORDINARY:
+        if kind <= CLAIM:
             continue
         if kind == HOST_FIELD:
             if host is not None:
@@ -238,7 +244,9 @@ def override_host(request: Request) -> None:
     """RFC 9112 section 3.2.2: the target's authority replaces whatever Host said."""
     match = ABSOLUTE.fullmatch(request.target)
     if match is not None:
-        request.headers[:] = [
-            (b"host", match[1]),
-            *(field for field in request.headers if field[0] != b"host"),
-        ]
+        replace_host(request, match[1])
+
+
+def replace_host(request: Request, host: bytes) -> None:
+    """Let the request say that it is for another host than its Host field does."""
+    request.headers = [(b"host", host), *(field for field in request.headers if field[0] != b"host")]

@@ -37,7 +37,7 @@ LENGTH_END = 10**18  # Content-Length has 18 digits at most
 # Where the body of a request is.
 INLINE, ASKED, DESCRIPTOR = range(3)
 
-_REQUEST = struct.Struct("!BqIHHH")  # body, its length (-1: not known), head, client, server, scheme
+_REQUEST = struct.Struct("!BqII")  # body, its length (-1: not known), head, facts
 _HEAD = struct.Struct("!BHqBBI")  # end, status, content length (-1: none), close, preamble, status line
 _FILE = struct.Struct("!qq")
 _NUMBER = struct.Struct("!I")
@@ -114,12 +114,12 @@ def _unpack(form: struct.Struct, payload: bytes, whole: bool = False) -> tuple[i
 class RequestFrame:
     """The payload of REQUEST: the raw head, the facts of the connection, and the body or where it is.
 
-    :param facts: (scheme, client, server), each of the last two "host port", "path " or "".
+    :param facts: what is known of the connection (`dispatch.facts`).
     """
 
     __slots__ = ("body", "facts", "head", "length", "source")
 
-    def __init__(self, head: bytes, facts: tuple[bytes, bytes, bytes], source: int, length: int, body: bytes) -> None:
+    def __init__(self, head: bytes, facts: bytes, source: int, length: int, body: bytes) -> None:
         self.head = head
         self.facts = facts
         self.source = source
@@ -128,23 +128,18 @@ class RequestFrame:
 
     def pack(self) -> bytes:
         """The octets."""
-        scheme, client, server = self.facts
-        sizes = _REQUEST.pack(self.source, self.length, len(self.head), len(client), len(server), len(scheme))
-        return b"".join((sizes, self.head, client, server, scheme, self.body))
+        sizes = _REQUEST.pack(self.source, self.length, len(self.head), len(self.facts))
+        return b"".join((sizes, self.head, self.facts, self.body))
 
     @classmethod
     def unpack(cls, payload: bytes) -> RequestFrame:
         """:raises IpcError: a payload that does not fit."""
-        source, length, *sizes = _unpack(_REQUEST, payload)
-        pos = _REQUEST.size
-        parts = []
-        for size in sizes:
-            parts.append(payload[pos : pos + size])
-            pos += size
-        if pos > len(payload):
+        source, length, head, facts = _unpack(_REQUEST, payload)
+        middle = _REQUEST.size + head
+        end = middle + facts
+        if end > len(payload):
             raise IpcError("a request that does not fit its frame")
-        head, client, server, scheme = parts
-        return cls(head, (scheme, client, server), source, length, payload[pos:])
+        return cls(payload[_REQUEST.size : middle], payload[middle:end], source, length, payload[end:])
 
 
 # --- responses -----------------------------------------------------------------------------------
