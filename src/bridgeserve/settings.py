@@ -124,6 +124,33 @@ class Settings:
         "Sockets", "auto: the plain reader with h11 behind it. h11: h11 for every request.", "auto", "h11"
     )
 
+    proxy_headers: bool = option(
+        "flag", "Proxies", "Believe what trusted proxies say of their clients in header fields.", True
+    )
+    forwarded_allow_ips: str = option(
+        "text",
+        "Proxies",
+        "Trusted proxies: addresses, networks such as 10.0.0.0/8, and unix: for peers on a unix socket. Alone: * for"
+        " one proxy wherever it is, or a number of proxies; 0: nobody.",
+        "127.0.0.1,::1",
+        metavar="LIST",
+        shared="FORWARDED_ALLOW_IPS",
+    )
+    forwarded_headers: str = option(
+        "text",
+        "Proxies",
+        "Fields that are believed: x-forwarded-for, -proto, -host, -port, -prefix, or forwarded alone. Name those that"
+        " your proxy sets or removes in every request.",
+        "x-forwarded-for,x-forwarded-proto",
+        metavar="LIST",
+    )
+    proxy_protocol: bool = option(
+        "switch",
+        "Proxies",
+        "Expect a PROXY header (version 1 or 2) in front of each connection; trusted proxies only may connect.",
+        False,
+    )
+
     limit_concurrency: int | None = option(
         "int", "Overload", "Requests running at once; idle connections do not count.", minimum=1
     )

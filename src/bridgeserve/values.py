@@ -15,6 +15,8 @@ from bridgeserve.binds import parse_bind, tcp_bind
 from bridgeserve.observe.access import compile_format
 from bridgeserve.option import Option
 from bridgeserve.settings import OPTIONS
+from bridgeserve.wire.forwarded import read_names
+from bridgeserve.wire.trust import Trust
 
 _ON = frozenset({"on", "true", "yes", "1"})
 _OFF = frozenset({"off", "false", "no", "0"})
@@ -134,6 +136,16 @@ def _host(value: str) -> str:
     return value
 
 
+def _trusted(value: str) -> str:
+    Trust.parse(value)
+    return value
+
+
+def _forwarded_names(value: str) -> str:
+    read_names(value)
+    return value
+
+
 def _access_format(value: str) -> str:
     compile_format(value)
     return value
@@ -166,5 +178,7 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "root_path": _root_path,
     "host": _host,
     "access_log_format": _access_format,
+    "forwarded_allow_ips": _trusted,
+    "forwarded_headers": _forwarded_names,
     "bind": _binds,
 }

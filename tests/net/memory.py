@@ -12,6 +12,7 @@ from bridgeserve.dispatch.base import Endpoint, Exchange
 from bridgeserve.groups import Limits, Timeouts
 from bridgeserve.net.connection import Connection
 from bridgeserve.net.engine import Engine, Protocols
+from bridgeserve.net.proxies import Proxies
 from bridgeserve.observe.records import RequestRecord
 from bridgeserve.wire.framing import Preamble, ResponseHead
 
@@ -174,14 +175,15 @@ class Wire:
         timeouts: Timeouts | None = None,
         limits: Limits | None = None,
         family: int = socket.AF_INET,
+        proxies: Proxies | None = None,
     ) -> None:
         self.app = application or Application()
         self.records: list[RequestRecord] = []
         preamble = Preamble(date=False, server=False)
         protocols = Protocols(limits or Limits(), timeouts or Timeouts(), "auto", preamble)
-        self.engine = Engine(protocols, self.app, (self.records.append,))  # type: ignore[arg-type]
+        self.engine = Engine(protocols, self.app, (self.records.append,), proxies)  # type: ignore[arg-type]
         self.raw = socket.socket(family)
-        self._endpoint = Endpoint("http", ("192.0.2.1", 1234), ("192.0.2.2", 80))
+        self._endpoint = self.engine.proxies.meet(Endpoint("http", ("192.0.2.1", 1234), ("192.0.2.2", 80)))
         self.connection = Connection(self.engine, self._endpoint)
         self.client = MemoryTransport(self.connection, self.raw)
         self.connection.connection_made(self.client)

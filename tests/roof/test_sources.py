@@ -204,3 +204,27 @@ def test_python_reads_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert from_options(threads=None).threads != 3
     assert from_options().bind == ("127.0.0.1:8000",)
     assert from_options(host="0.0.0.0", port=1).bind == ("0.0.0.0:1",)
+
+
+@pytest.mark.parametrize(
+    ("given", "environ", "value", "origin"),
+    [
+        ({}, {}, "127.0.0.1,::1", "default"),
+        ({}, {"FORWARDED_ALLOW_IPS": "10.0.0.0/8"}, "10.0.0.0/8", "environment: FORWARDED_ALLOW_IPS"),
+        ({}, {"FORWARDED_ALLOW_IPS": ""}, "127.0.0.1,::1", "default"),
+        (
+            {"forwarded_allow_ips": "*"},
+            {"FORWARDED_ALLOW_IPS": "10.0.0.0/8"},
+            "*",
+            "command line: --forwarded-allow-ips",
+        ),
+    ],
+)
+def test_trusted_proxies(given: dict[str, Any], environ: dict[str, str], value: str, origin: str) -> None:
+    found = from_command_line(given, environ)
+    assert (found.settings.forwarded_allow_ips, found.origins["forwarded_allow_ips"]) == (value, origin)
+
+
+def test_trusted_proxies_that_are_none() -> None:
+    assert "environment: FORWARDED_ALLOW_IPS: 'nginx' is not allowed" in refusal({}, {"FORWARDED_ALLOW_IPS": "nginx"})
+    assert "--forwarded-headers: 'x-real-ip' is not allowed" in refusal({"forwarded_headers": "x-real-ip"}, {})

@@ -173,7 +173,8 @@ class Connection(asyncio.Protocol):
             exchange.disconnected = True
         if request.expect_continue:
             self.session.reading(False, now)  # the peer waits for us: it is not slow
-        engine.dispatcher.dispatch(exchange)
+        if not request.claims or engine.proxies.admit(exchange):
+            engine.dispatcher.dispatch(exchange)
 
     def _handle(self, event: Event, now: float) -> None:
         exchange = self._exchange
@@ -272,7 +273,9 @@ class Connection(asyncio.Protocol):
         if not engine.sinks:
             return
         head = exchange.head
-        record = RequestRecord(exchange.request, self._endpoint.client, exchange.status, head.headers if head else [])
+        record = RequestRecord(
+            exchange.request, exchange.endpoint.client, exchange.status, head.headers if head else []
+        )
         record.body_bytes = exchange.body_octets
         record.duration = time.monotonic() - exchange.started
         record.wall = time.time() - record.duration

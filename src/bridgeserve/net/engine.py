@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from bridgeserve.dispatch.base import Dispatcher
 from bridgeserve.groups import Limits, Timeouts
+from bridgeserve.net.proxies import Proxies
 from bridgeserve.observe.records import RequestRecord
 from bridgeserve.wire.framing import Preamble
 from bridgeserve.wire.http1 import Http1Session
@@ -40,6 +41,7 @@ class Engine:
     """The connections of one loop. Everything here runs on that loop.
 
     :param sinks: called with the record of each request that has ended.
+    :param proxies: who may speak for others; nobody when it is left out.
     """
 
     __slots__ = (
@@ -51,12 +53,17 @@ class Engine:
         "gathers",
         "loop",
         "protocols",
+        "proxies",
         "requests",
         "sinks",
     )
 
     def __init__(
-        self, protocols: Protocols, dispatcher: Dispatcher, sinks: tuple[Callable[[RequestRecord], None], ...]
+        self,
+        protocols: Protocols,
+        dispatcher: Dispatcher,
+        sinks: tuple[Callable[[RequestRecord], None], ...],
+        proxies: Proxies | None = None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         # From CPython 3.12 on, asyncio's writelines forgets the high-water mark: nobody would wait for the client.
@@ -64,6 +71,7 @@ class Engine:
         self.protocols = protocols
         self.dispatcher = dispatcher
         self.sinks = sinks
+        self.proxies = proxies or Proxies()
         self.connections: set[Connection] = set()
         self.requests = 0
         self.draining = False

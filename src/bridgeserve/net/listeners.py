@@ -19,6 +19,7 @@ from bridgeserve.binds import Bind
 from bridgeserve.dispatch.base import Endpoint
 from bridgeserve.net.connection import Connection
 from bridgeserve.net.engine import Engine
+from bridgeserve.net.opening import Opening
 
 _log = logging.getLogger("bridgeserve")
 BURST = 64  # connections accepted in one turn of the loop
@@ -134,12 +135,16 @@ class Acceptor:
     """Accepts on one listener and makes connections, on the loop.
 
     :param limit: connections open at once in the engine, None for no limit.
+    :param opening: for peers that have something to say before HTTP.
     """
 
-    def __init__(self, engine: Engine, listener: socket.socket, limit: int | None) -> None:
+    def __init__(
+        self, engine: Engine, listener: socket.socket, limit: int | None, opening: Opening | None = None
+    ) -> None:
         self._engine = engine
         self._listener = listener
         self._limit = limit
+        self._opening = opening
         self._listening = False
         self._closed = False
         self._back_off: asyncio.TimerHandle | None = None
@@ -200,12 +205,18 @@ class Acceptor:
     async def _make(self, accepted: socket.socket, name: object) -> None:
         engine = self._engine
         try:
-            endpoint = self._endpoint(accepted, name)
+            endpoint = engine.proxies.meet(self._endpoint(accepted, name))
             if endpoint.client is not None:
                 accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            await engine.loop.connect_accepted_socket(lambda: Connection(engine, endpoint, direct=True), accepted)
+            if self._opening is not None:
+                await self._opening.connect(accepted, endpoint)
+            else:
+                await engine.loop.connect_accepted_socket(lambda: Connection(engine, endpoint, direct=True), accepted)
         except OSError:
             accepted.close()  # the peer was quicker
+        except asyncio.CancelledError:
+            accepted.close()
+            raise
 
     def _made(self, task: asyncio.Task[None]) -> None:
         self._making.discard(task)
@@ -235,6 +246,16 @@ class Acceptor:
         self.close()
         if self._making:
             await asyncio.wait(set(self._making), timeout=1.0)
+            self._abandon()
+
+    def abort(self) -> None:
+        """Close the listener, and what is not a connection yet, at once."""
+        self.close()
+        self._abandon()
+
+    def _abandon(self) -> None:
+        for task in self._making:
+            task.cancel()
 
     def close(self) -> None:
         """Close the listener at once."""

@@ -50,6 +50,8 @@ def _peer(record: RequestRecord) -> str:
     if not record.client or not record.client[0]:
         return "-"
     host, port = record.client
+    if not port:  # a proxy has told the address alone
+        return _escape_text(host)
     return f"[{_escape_text(host)}]:{port}" if ":" in host else f"{_escape_text(host)}:{port}"
 
 

@@ -30,10 +30,14 @@ from bridgeserve.dispatch.threads import ThreadPool
 from bridgeserve.dispatch.wsgi import WsgiRunner
 from bridgeserve.net.engine import Engine, Protocols
 from bridgeserve.net.listeners import Acceptor, Address, ListenError, open_listeners
+from bridgeserve.net.opening import Opening
+from bridgeserve.net.proxies import Proxies
 from bridgeserve.observe.access import AccessLog
 from bridgeserve.serve.application import StartupError, check_reserve, prepare
 from bridgeserve.settings import Settings
+from bridgeserve.wire.forwarded import read_names
 from bridgeserve.wire.framing import Preamble
+from bridgeserve.wire.trust import Trust
 
 _log = logging.getLogger("bridgeserve")
 
@@ -103,8 +107,9 @@ class Server:
         for listener in listeners:
             self._stack.callback(listener.close)
         dispatcher = await self._dispatcher(app)
-        engine = Engine(self._protocols(), dispatcher, self._sinks())
-        acceptors = [Acceptor(engine, listener, settings.limit_connections) for listener in listeners]
+        engine = Engine(self._protocols(), dispatcher, self._sinks(), self._proxies())
+        opening = Opening(engine, settings.proxy_protocol) if settings.proxy_protocol else None
+        acceptors = [Acceptor(engine, listener, settings.limit_connections, opening) for listener in listeners]
         self._parts = Engaged(engine, acceptors, dispatcher)
         self.addresses = [acceptor.address for acceptor in acceptors]
         for acceptor in acceptors:
@@ -172,6 +177,13 @@ class Server:
         preamble = Preamble(settings.extra_headers, date=settings.date_header, server=settings.server_header)
         return Protocols(settings.limits, settings.timeouts, settings.http, preamble)
 
+    def _proxies(self) -> Proxies:
+        settings = self._settings
+        if not (settings.proxy_headers or settings.proxy_protocol):
+            return Proxies()
+        names = read_names(settings.forwarded_headers) if settings.proxy_headers else frozenset()
+        return Proxies(Trust.parse(settings.forwarded_allow_ips), names)
+
     def _sinks(self) -> tuple[AccessLog, ...]:
         settings = self._settings
         if not settings.access_log:
@@ -223,7 +235,7 @@ class Server:
         if self._parts is not None:
             self._drained = True
             for acceptor in self._parts.acceptors:
-                acceptor.close()
+                acceptor.abort()
             self._parts.engine.abort()
 
     async def __aexit__(
