@@ -473,8 +473,21 @@ def test_bad_octets_inside_an_answer_cut_it() -> None:
         begin(wire.app.last, b"half")
         wire.client.send(b"no chunk\r\n")
         assert wire.client.aborted
-        await turns()
         assert wire.app.last.lost
+        wire.app.last.write(b"an application that has not heard of it")
+        wire.app.last.finish()
+        await turns()
+        assert [(record.cut, record.status) for record in wire.records] == [(True, 200)]
+
+    on_wire(test)
+
+
+def test_an_answer_of_http10_whose_request_ends_too_early_does_not_look_whole() -> None:
+    async def test(wire: Wire) -> None:
+        wire.client.send(b"POST / HTTP/1.0\r\nContent-Length: 5\r\n\r\nab")
+        begin(wire.app.last, b"half")
+        wire.client.send_eof()
+        assert wire.client.aborted and was_reset(wire)
 
     on_wire(test)
 
@@ -723,6 +736,52 @@ def test_a_body_is_read_with_back_pressure() -> None:
         client.send(GET)
         ok(wire.app.last)
         assert client.read() == HELLO * 2
+
+    on_wire(test)
+
+
+def test_reading_a_body_does_not_let_in_more_behind_it() -> None:
+    async def test(wire: Wire) -> None:
+        client = wire.client
+        client.send(post(10) + b"12345")
+        client.send(b"67890" + GET * (READ_AHEAD // len(GET) + 1))
+        assert not client.reading
+        assert await wire.app.last.read() == b"1234567890"
+        assert not client.reading
+        assert await wire.app.last.read() == b""
+        ok(wire.app.last)
+        while len(wire.app.exchanges) < 20:
+            await turns()
+            ok(wire.app.last)
+        assert client.reading
+
+    on_wire(test)
+
+
+def test_the_body_behind_a_very_large_head_is_read() -> None:
+    async def test(wire: Wire) -> None:
+        client = wire.client
+        client.send(GET)
+        client.send(post(5)[:-2] + b"".join(b"X-%d: %b\r\n" % (i, b"x" * 8000) for i in range(9)) + b"\r\n")
+        assert not client.reading  # more than may wait in front of a busy session
+        ok(wire.app.last)
+        await turns()
+        assert wire.engine.requests == 2
+        client.send(b"hello")
+        assert await wire.app.last.read() == b"hello"
+
+    on_wire(test)
+
+
+def test_who_waits_for_100_may_wait_however_large_its_head_is() -> None:
+    async def test(wire: Wire) -> None:
+        client = wire.client
+        client.send(GET)
+        fields = b"".join(b"X-%d: %b\r\n" % (i, b"x" * 8000) for i in range(9))
+        client.send(post(5)[:-2] + b"Expect: 100-continue\r\n" + fields + b"\r\n")
+        ok(wire.app.last)
+        await asyncio.sleep(60.0)
+        assert client.read() == HELLO and wire.engine.requests == 2
 
     on_wire(test)
 

@@ -159,7 +159,7 @@ class Connection(asyncio.Protocol):
             self._arm(session.deadline)
         if session.pending and self._reading and session.unread > READ_AHEAD:
             self._pause_reading()
-        elif not self._reading and self._exchange is None and session.unread <= READ_AHEAD:
+        elif not self._reading:
             self.resume_reading()
 
     def _begin(self, request: Request, now: float) -> None:
@@ -194,10 +194,13 @@ class Connection(asyncio.Protocol):
             self._recycle(now)
 
     def _refused(self, event: Refused) -> None:
+        exchange = self._exchange
         if self.session.state is not cycle.LINGER:  # the answer had begun: only a cut can tell the client
-            self.abort()
+            assert exchange is not None
+            exchange.lost = True  # what the application still says reaches nobody
+            self.cut(reset=True)  # a clean end would look like a whole answer of HTTP/1.0
             return
-        exchange, self._exchange = self._exchange, None
+        self._exchange = None
         if event.payload:
             self.transport.write(event.payload)
         if exchange is not None:
@@ -261,7 +264,7 @@ class Connection(asyncio.Protocol):
         if more is False or (session.eof and not session.pending):
             self._shut()
             return
-        if not self._reading and session.unread <= READ_AHEAD:
+        if not self._reading:
             self.resume_reading()
         if session.pending and not self._advancing:
             self.engine.loop.call_soon(self.advance)
@@ -284,8 +287,10 @@ class Connection(asyncio.Protocol):
             sink(record)
 
     def resume_reading(self) -> None:
-        """Read from the socket again."""
-        if not self._reading and not self._closing:
+        """Read from the socket again, unless too much waits: of the body, or of what the client has sent behind it."""
+        if self._reading or self._closing or self.session.unread > READ_AHEAD:
+            return
+        if self._exchange is None or self._exchange.unread <= READ_AHEAD:
             self._reading = True
             self.transport.resume_reading()
             self._listen()

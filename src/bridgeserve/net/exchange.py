@@ -25,7 +25,6 @@ class Exchange:
     __slots__ = (
         "_chunks",
         "_ended",
-        "_unread",
         "_waiters",
         "connection",
         "disconnected",
@@ -40,6 +39,7 @@ class Exchange:
         "spool",
         "started",
         "status",
+        "unread",
         "writable",
     )
 
@@ -59,7 +59,7 @@ class Exchange:
         self.on_writable: Callable[[], None] | None = None
         self.spool: BinaryIO | None = None
         self._chunks: deque[bytes] | None = None  # made when a body arrives in pieces
-        self._unread = 0
+        self.unread = 0  # octets of the body that nobody has read yet
         self._ended = request.complete
         self._waiters: list[asyncio.Future[None]] | None = None
 
@@ -160,7 +160,7 @@ class Exchange:
             await self._wait()
         data = b"".join(self._chunks) if len(self._chunks) > 1 else self._chunks[0]
         self._chunks.clear()
-        self._unread = 0
+        self.unread = 0
         if not self.lost:
             self.connection.resume_reading()
         return data
@@ -170,9 +170,9 @@ class Exchange:
         if self._chunks is None:
             self._chunks = deque()
         self._chunks.append(data)
-        self._unread += len(data)
+        self.unread += len(data)
         self._wake()
-        return self._unread
+        return self.unread
 
     def feed_end(self) -> None:
         """The body is complete."""

@@ -229,9 +229,10 @@ class Http1Session:
         return BodyChunk(piece)
 
     def reading(self, wanted: bool, now: float) -> None:
-        """Tell whether we read the body at present: a peer is not slow while we do not listen."""
+        """Tell whether we read the body at present: a peer is not slow while we do not listen, or while it waits."""
         if self.state.peer == "BODY":
-            self.deadline = self._pace.restart(now) if wanted else inf
+            waits = self.request is not None and self.request.expect_continue and not (self._continued or self._total)
+            self.deadline = self._pace.restart(now) if wanted and not waits else inf
 
     def want_body(self) -> bytes:
         """The application reads: the 100 that the peer waits for, once, or b"" (RFC 9110 section 10.1.1)."""
