@@ -40,6 +40,7 @@ class MemoryTransport(asyncio.Transport):
         self.ended = False  # the client sees the end of input
         self.aborted = False
         self.lost = False
+        self.was_reset = False
 
     # --- the server's side ---------------------------------------------------------------------
 
@@ -126,6 +127,7 @@ class MemoryTransport(asyncio.Transport):
 
     def reset(self) -> None:
         """The client is gone at once."""
+        self.was_reset = not self.lost
         self._closing = True
         self.unsent.clear()
         self._lose(ConnectionResetError())
@@ -166,22 +168,26 @@ def begin(exchange: Exchange, body: bytes = b"", headers: tuple[tuple[bytes, byt
 
 
 class Wire:
-    """An engine of one connection and the client at its other end. Closed by `with`."""
+    """An engine of one connection and the client at its other end. Closed by `with`.
+
+    :param application: a dispatcher; one that only keeps the exchanges, if none is given.
+    """
 
     def __init__(
         self,
-        application: Application | None = None,
+        application: Any = None,
         *,
         timeouts: Timeouts | None = None,
         limits: Limits | None = None,
         family: int = socket.AF_INET,
         proxies: Proxies | None = None,
+        reader: str = "auto",
     ) -> None:
         self.app = application or Application()
         self.records: list[RequestRecord] = []
         preamble = Preamble(date=False, server=False)
-        protocols = Protocols(limits or Limits(), timeouts or Timeouts(), "auto", preamble)
-        self.engine = Engine(protocols, self.app, (self.records.append,), proxies)  # type: ignore[arg-type]
+        protocols = Protocols(limits or Limits(), timeouts or Timeouts(), reader, preamble)
+        self.engine = Engine(protocols, self.app, (self.records.append,), proxies)
         self.raw = socket.socket(family)
         self._endpoint = self.engine.proxies.meet(Endpoint("http", ("192.0.2.1", 1234), ("192.0.2.2", 80)))
         self.connection = Connection(self.engine, self._endpoint)
