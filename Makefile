@@ -14,7 +14,7 @@ BENCH_STAMP := $(VENV)/.installed-bench
 PEERS_STAMP := $(VENV)/.installed-peers
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint format fuzz fuzz-examples bench bench-quick bench-micro bench-instructions conformance-peers container-test clean
+.PHONY: help serve test lint format fuzz fuzz-examples bench bench-quick bench-micro bench-instructions conformance-peers audit test-lowest container-test clean
 
 help:
 	@echo "make serve           run the demo app on $(BIND)"
@@ -28,6 +28,8 @@ help:
 	@echo "make bench-micro     time the parts alone (pyperf)"
 	@echo "make bench-instructions  count the instructions of a request (valgrind)"
 	@echo "make conformance-peers  HTTP/1.1 cases on other servers, five minutes"
+	@echo "make audit           known vulnerabilities of the run-time dependencies"
+	@echo "make test-lowest     tests with the lowest allowed dependencies: four minutes"
 	@echo "make container-test  build the image and run it (root, Debian)"
 	@echo "make clean           remove the environment and all caches"
 
@@ -91,6 +93,25 @@ bench-instructions: $(BENCH_STAMP)
 # Writes docs/conformance.md.
 conformance-peers: $(PEERS_STAMP)
 	$(BIN)/python tests/conformance/peers.py
+
+# Known vulnerabilities of what a fresh install brings. Where nobody can be asked it says so, and passes.
+audit:
+	@$(PYTHON) -m venv $(VENV)-audit
+	@if $(VENV)-audit/bin/python -m pip install --quiet --disable-pip-version-check --upgrade --editable '.[audit]'; then \
+		$(VENV)-audit/bin/python scripts/audit.py; \
+	else \
+		echo "pip-audit could not be installed: nobody could be asked"; \
+	fi
+
+# The tests that need no framework, with the lowest versions that pyproject.toml allows at run time.
+LOWEST := $(VENV)-lowest
+LOWEST_TESTS := tests/wire tests/net tests/dispatch tests/serve tests/e2e/test_cli_e2e.py tests/e2e/test_embed.py
+
+test-lowest:
+	@$(PYTHON) -m venv $(LOWEST)
+	@$(PYTHON) scripts/lowest.py >$(LOWEST)/lowest.txt && cat $(LOWEST)/lowest.txt
+	@$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(LOWEST)/lowest.txt --editable . pytest pytest-timeout httpx
+	$(LOWEST)/bin/python -m pytest $(LOWEST_TESTS)
 
 container-test: $(RUN_STAMP)
 	PYTHON="$(CURDIR)/$(BIN)/python" tests/container/check.sh

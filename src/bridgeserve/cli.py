@@ -11,9 +11,10 @@ from typing import Any
 import click
 
 from bridgeserve import shell
-from bridgeserve.observe.logs import configure
+from bridgeserve.observe.logconfig import LogConfigError
 from bridgeserve.option import Option
 from bridgeserve.serve.application import Prepared, StartupError, check_reserve, prepare, startup_text
+from bridgeserve.serve.logs import set_up_logs
 from bridgeserve.settings import OPTIONS, Settings
 from bridgeserve.sources import ConfigError, Sourced, Sources, flag_of, variable_of
 
@@ -126,8 +127,7 @@ def main(app: str | None, check: bool, print_config: bool, **given: Any) -> None
         os.environ.setdefault(name, value)
     settings = sourced.settings
     _change_directory(settings.chdir)
-    configure(settings.log_level, settings.log_format)
-    sys.exit(_guarded(lambda: _check(app, settings) if check else _serve(app, settings)))
+    sys.exit(_guarded(lambda: _check(app, settings) if check else _serve(app, settings), settings))
 
 
 def _change_directory(path: str | None) -> None:
@@ -139,10 +139,13 @@ def _change_directory(path: str | None) -> None:
         raise click.UsageError(f"--chdir {path}: {error.strerror}") from None
 
 
-def _guarded(action: Callable[[], int]) -> int:
-    """The exit code of `action`; a StartupError becomes its message on stderr and 3."""
+def _guarded(action: Callable[[], int], settings: Settings) -> int:
+    """The exit code of `action`, with the log set up; a StartupError becomes its message on stderr and 3."""
     try:
+        set_up_logs(settings)
         return action()
+    except LogConfigError as error:
+        raise click.UsageError(str(error)) from None
     except StartupError as error:
         click.echo(startup_text(error), err=True, nl=False)
         return STARTUP_FAILURE

@@ -251,8 +251,27 @@ class Settings:
         "info",
         choices=("debug", "info", "warning", "error", "critical"),
     )
-    log_format: str = choice("Logging", "Form of the log on stderr.", "text", "json")
-    access_log: bool = option("flag", "Logging", "Write one line per request to stdout.", True)
+    log_format: str = choice("Logging", "Form of the log.", "text", "json")
+    error_log_file: str = option(
+        "path",
+        "Logging",
+        "File of the log, opened again at SIGUSR1; -: stderr.",
+        "-",
+        aliases=("--error-logfile", "--log-file", "--error-log"),
+        metavar="FILE",
+    )
+    log_config: str | None = option(
+        "path", "Logging", "File *.toml or *.json for logging.config.dictConfig.", metavar="FILE"
+    )
+    access_log: bool = option("flag", "Logging", "Write one line per request.", True)
+    access_log_file: str = option(
+        "path",
+        "Logging",
+        "File of these lines, opened again at SIGUSR1; -: stdout.",
+        "-",
+        aliases=("--access-logfile",),
+        metavar="FILE",
+    )
     access_log_format: str = option(
         "text",
         "Logging",

@@ -23,6 +23,7 @@ _HEADING = re.compile(r"^#{1,6} (.+)$", re.M)
 # Files of ours that a page names in code spelling. Modules are named from the root or from the package.
 _FILE = re.compile(r"`((?:src|tests|docs|scripts|examples)/[\w./-]+\.(?:py|sh|md))`")
 _MODULE = re.compile(r"`((?:wire|net|dispatch|serve|observe)/\w+\.py)`")
+_TEST = re.compile(r"`(tests/[\w./-]+\.py)::(\w+)`")
 _OPTION = re.compile(r"`(--[a-z][a-z0-9_-]+)")
 _ALIASES = {alias for option in OPTIONS.values() for alias in option.aliases}
 _FLAGS = {flag_of(name) for name in OPTIONS} | {"--no-" + flag_of(name)[2:] for name in OPTIONS} | _ALIASES
@@ -82,6 +83,13 @@ def test_files_that_are_named_exist(page: Path) -> None:
     named = {ROOT / name for name in _FILE.findall(text)}
     named |= {ROOT / "src" / "bridgeserve" / name for name in _MODULE.findall(text)}
     assert sorted(str(path) for path in named if not path.exists()) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_tests_that_are_named_exist(page: Path) -> None:
+    named = set(_TEST.findall(page.read_text(encoding="utf-8")))
+    texts = {path: (ROOT / path).read_text(encoding="utf-8") for path, _ in named if (ROOT / path).is_file()}
+    assert sorted(pair for pair in named if not re.search(rf"^ *def {pair[1]}\(", texts.get(pair[0], ""), re.M)) == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)

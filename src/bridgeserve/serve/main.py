@@ -11,8 +11,10 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 
-from bridgeserve.observe.logs import configure
+from bridgeserve.observe.logconfig import LogConfigError
+from bridgeserve.observe.logs import reopen
 from bridgeserve.serve.application import StartupError, startup_text
+from bridgeserve.serve.logs import set_up_logs
 from bridgeserve.serve.server import Server
 from bridgeserve.settings import Settings
 
@@ -25,10 +27,13 @@ def main_loop(app: object, settings: Settings) -> int:
     0: stopped; 1: runtime failure; 3: start-up failure, its reason on stderr; 4: the processes of the pool crash
     again and again.
     """
-    configure(settings.log_level, settings.log_format)
     try:
+        set_up_logs(settings)
         with _pid_file(settings.pid), asyncio.Runner(loop_factory=_loop_factory(settings.loop)) as runner:
             return runner.run(_serve(Server(app, settings)))
+    except LogConfigError as error:
+        sys.stderr.write(f"bridgeserve: {error}\n")
+        return 2
     except StartupError as error:
         sys.stderr.write(startup_text(error))
         return 3
@@ -89,6 +94,7 @@ async def _serve(server: Server) -> int:
     loop.add_signal_handler(signal.SIGTERM, ask, signal.SIGTERM)
     loop.add_signal_handler(signal.SIGINT, ask, signal.SIGINT)
     loop.add_signal_handler(signal.SIGQUIT, force, signal.SIGQUIT)
+    loop.add_signal_handler(signal.SIGUSR1, reopen)
 
     async def watch() -> None:
         await server.failed.wait()

@@ -188,7 +188,10 @@ class Server:
         settings = self._settings
         if not settings.access_log:
             return ()
-        sink = AccessLog(settings.access_log_format)
+        try:
+            sink = AccessLog(settings.access_log_format, path=settings.access_log_file)
+        except OSError as error:
+            raise StartupError(f"cannot open the access log {settings.access_log_file}: {error.strerror}") from error
         self._stack.callback(sink.close)
         return (sink,)
 
