@@ -23,7 +23,7 @@ MIB = 1 << 20
 _SERVING = re.compile(r"bridgeserve \S+ serving on (?P<addresses>.+) \(mode (?P<mode>\w+)")
 _BINDS = ("--bind", "-b", "--host", "--port", "--uds", "--fd")
 LOOP = os.environ.get("TEST_LOOP", "auto")  # `make test LOOP=asyncio`: for each server that is not told its loop
-START = 20.0  # seconds for a start: a framework is imported on a machine that does other things too
+START = 45.0  # seconds for a start: frameworks are imported, four times, on a machine that does other things too
 STOP = 15.0
 
 
