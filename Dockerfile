@@ -16,7 +16,7 @@ RUN --mount=type=secret,id=pipconf,target=/etc/pip.conf \
     --mount=type=secret,id=cacert,target=/etc/ssl/certs/ca-certificates.crt \
     python -m pip wheel --no-cache-dir --disable-pip-version-check --no-deps --wheel-dir /wheel . \
     && python -m venv --without-pip /opt/bridgeserve \
-    && python -m pip --python /opt/bridgeserve/bin/python install --no-cache-dir --disable-pip-version-check /wheel/*.whl
+    && python -m pip --python /opt/bridgeserve/bin/python install --no-cache-dir --disable-pip-version-check "$(echo /wheel/*.whl)[websockets]"
 
 FROM ${PYTHON_IMAGE}
 COPY --from=build /opt/bridgeserve /opt/bridgeserve

@@ -14,7 +14,7 @@ BENCH_STAMP := $(VENV)/.installed-bench
 PEERS_STAMP := $(VENV)/.installed-peers
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint format fuzz fuzz-examples bench bench-quick bench-micro bench-instructions conformance-peers audit test-lowest container-test clean
+.PHONY: help serve test lint format fuzz fuzz-examples bench bench-quick bench-micro bench-instructions conformance-peers autobahn audit test-lowest container-test clean
 
 help:
 	@echo "make serve           run the demo app on $(BIND)"
@@ -28,6 +28,7 @@ help:
 	@echo "make bench-micro     time the parts alone (pyperf)"
 	@echo "make bench-instructions  count the instructions of a request (valgrind)"
 	@echo "make conformance-peers  HTTP/1.1 cases on other servers, five minutes"
+	@echo "make autobahn        WebSocket cases of Autobahn (needs CPython 2.7)"
 	@echo "make audit           known vulnerabilities of the run-time dependencies"
 	@echo "make test-lowest     tests with the lowest allowed dependencies: four minutes"
 	@echo "make container-test  build the image and run it (root, Debian)"
@@ -94,6 +95,10 @@ bench-instructions: $(BENCH_STAMP)
 conformance-peers: $(PEERS_STAMP)
 	$(BIN)/python tests/conformance/peers.py
 
+# Autobahn's WebSocket cases, where CPython 2.7 is at hand; writes a section of docs/conformance.md.
+autobahn: $(TEST_STAMP)
+	$(BIN)/python tests/autobahn/run.py
+
 # Known vulnerabilities of what a fresh install brings. Where nobody can be asked it says so, and passes.
 audit:
 	@$(PYTHON) -m venv $(VENV)-audit
@@ -110,7 +115,7 @@ LOWEST_TESTS := tests/wire tests/net tests/dispatch tests/serve tests/e2e/test_c
 test-lowest:
 	@$(PYTHON) -m venv $(LOWEST)
 	@$(PYTHON) scripts/lowest.py >$(LOWEST)/lowest.txt && cat $(LOWEST)/lowest.txt
-	@$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(LOWEST)/lowest.txt --editable . pytest pytest-timeout httpx
+	@$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(LOWEST)/lowest.txt --editable '.[websockets]' pytest pytest-timeout httpx
 	$(LOWEST)/bin/python -m pytest $(LOWEST_TESTS)
 
 container-test: $(RUN_STAMP)

@@ -23,6 +23,6 @@ def lowest(dependencies: list[str]) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(
-        "\n".join(lowest(tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]["dependencies"])) + "\n"
-    )
+    project = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]
+    needed = project["dependencies"] + project["optional-dependencies"]["websockets"]
+    sys.stdout.write("\n".join(lowest(needed)) + "\n")

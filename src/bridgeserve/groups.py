@@ -58,3 +58,20 @@ class Children:
     max_requests_jitter: int = 0
     max_lifetime: float | None = None
     max_rss: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebSocketLimits:
+    """What a WebSocket may cost.
+
+    max_size: octets of a message, inflated. Times are seconds; a ping_interval of 0 sends no pings. window_bits and
+    memory_level are zlib's, for each direction of a connection that compresses.
+    """
+
+    max_size: int = 16 * 1024 * 1024
+    ping_interval: float = 20.0
+    ping_timeout: float = 20.0
+    deflate: bool = True
+    window_bits: int = 12
+    memory_level: int = 5
+    close_timeout: float = 5.0

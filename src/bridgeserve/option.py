@@ -11,7 +11,18 @@ from bridgeserve.binds import ALLOWED
 Kind = Literal["text", "path", "int", "float", "flag", "switch", "choice", "bind", "header", "list", "reserve"]
 RESERVE_ALLOWED = "PATTERN:N, the pattern a path with * and ? that starts with / or *, N 1 or more"
 MANY = ("bind", "header", "list", "reserve")
-GROUPS = ("Application", "Sockets", "Proxies", "Overload", "Limits", "Timeouts", "Logging", "Responses", "Process")
+GROUPS = (
+    "Application",
+    "Sockets",
+    "Proxies",
+    "Overload",
+    "Limits",
+    "Timeouts",
+    "WebSocket",
+    "Logging",
+    "Responses",
+    "Process",
+)
 
 
 @dataclass(frozen=True, kw_only=True)

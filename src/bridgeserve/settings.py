@@ -12,12 +12,13 @@ from bridgeserve.binds import Bind, parse_bind, tcp_bind
 from bridgeserve.cpus import available_cpus, default_threads
 from bridgeserve.groups import Admission, Children, Limits, Reserve, Timeouts
 from bridgeserve.option import Option, choice, option, option_of
+from bridgeserve.websocket_settings import WebSocketSettings
 
 MIB = 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(WebSocketSettings):
     """All options with their values.
 
     Times are seconds, sizes octets. Values are checked by `sources.py`, not here.

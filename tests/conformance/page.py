@@ -11,6 +11,7 @@ from conformance.case import Case
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "conformance.md"
 TOP = Path(__file__).resolve().parent / "page-top.md"
+WEBSOCKET = Path(__file__).resolve().parent / "page-websocket.md"  # written by tests/autobahn/run.py
 Name = tuple[str, str, bool]  # the server, its version, whether it is bridgeserve
 
 
@@ -60,6 +61,13 @@ def write_page(results: Mapping[Name, Mapping[str, list[Result]]]) -> None:
         "\n".join([TOP.read_text(encoding="utf-8"), *_scores(results), *_against(results), *_faults(results), ""]),
         encoding="utf-8",
     )
+    put_websocket()
+
+
+def put_websocket() -> None:
+    """Put the section on WebSocket at the end of the page, in the place of the one that is there."""
+    page = PAGE.read_text(encoding="utf-8").partition("\n## WebSocket\n")[0]
+    PAGE.write_text(page.rstrip("\n") + "\n\n" + WEBSOCKET.read_text(encoding="utf-8"), encoding="utf-8")
 
 
 def _scores(results: Mapping[Name, Mapping[str, list[Result]]]) -> list[str]:

@@ -64,7 +64,7 @@ def test_the_scope_of_a_plain_request() -> None:
     request = make_request(b"/a/b?c=d&e=%20", headers=((b"accept", b"*/*"), (b"x-two", b"\xff")))
     assert scope_of(FakeExchange(request)) == {
         "type": "http",
-        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "asgi": {"version": "3.0", "spec_version": "2.5"},
         "http_version": "1.1",
         "method": "GET",
         "scheme": "http",

@@ -10,6 +10,7 @@ import pytest
 from bridgeserve.dispatch.modes import TABLE
 from bridgeserve.settings import OPTIONS
 from bridgeserve.sources import flag_of
+from bridgeserve.wire import websocket
 from bridgeserve.wire.cycle import diagram
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -70,6 +71,11 @@ def test_the_cycle_is_drawn_as_it_is() -> None:
     drawn = re.search(r"<!-- cycle -->\n```mermaid\n(.*?)\n```\n<!-- /cycle -->", page, re.S)
     assert drawn is not None
     assert drawn[1] == diagram(), "put the text of bridgeserve.wire.cycle.diagram() between the markers"
+
+
+def test_the_states_of_a_websocket_are_drawn_as_they_are() -> None:
+    page = (ROOT / "docs" / "websockets.md").read_text(encoding="utf-8")
+    assert f"```mermaid\n{diagram(websocket.TABLE)}\n```" in page
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)

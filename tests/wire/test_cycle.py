@@ -44,7 +44,7 @@ def test_each_step_is_the_table_s(pair: tuple[str, str], event: str) -> None:
 
 def test_who_waits_for_the_peer_has_a_timer() -> None:
     for (peer, _ours), (timer, _can_reply, _steps) in TABLE.items():
-        assert (timer is None) == (peer in ("DONE", "CLOSED"))
+        assert (timer is None) == (peer in ("DONE", "SWITCHED", "CLOSED"))
 
 
 def test_an_answer_can_be_given_until_one_was() -> None:

@@ -21,7 +21,7 @@ AsgiApp = Callable[[dict[str, Any], Callable[[], Awaitable[Message]], Callable[[
 
 _log = logging.getLogger("bridgeserve.error")
 METHODS = {method: method.decode() for method in KNOWN_METHODS}
-_VERSIONS = {"version": "3.0", "spec_version": "2.4"}
+VERSIONS = {"version": "3.0", "spec_version": "2.5"}
 
 
 class AsgiRunner:
@@ -30,10 +30,10 @@ class AsgiRunner:
     :param state: what the lifespan put there; each request gets its own shallow copy. None: no lifespan.
     """
 
-    __slots__ = ("_app", "_root_path", "state")
+    __slots__ = ("_root_path", "app", "state")
 
     def __init__(self, app: AsgiApp, root_path: str = "", state: dict[str, Any] | None = None) -> None:
-        self._app = app
+        self.app = app
         self._root_path = root_path.rstrip("/")
         self.state = state
 
@@ -48,7 +48,7 @@ class AsgiRunner:
             path = root + path
         scope = {
             "type": "http",
-            "asgi": _VERSIONS,
+            "asgi": VERSIONS,
             "http_version": request.version,
             "method": METHODS.get(request.method) or request.method.decode("ascii").upper(),
             "scheme": endpoint.scheme,
@@ -72,14 +72,14 @@ class AsgiRunner:
         if cycle is None:
             cycle = AsgiCycle(exchange)
         try:
-            result = await self._app(self.scope(exchange), cycle.receive, cycle.send)
+            result = await self.app(self.scope(exchange), cycle.receive, cycle.send)
         except ClientDisconnected:
             _log.debug("the application ended because its client left")
             exchange.abort()
         except (Exception, SystemExit) as error:
             # Whatever an application raises is its own affair: logged once, and the client gets a 500 or a cut.
             # An application does not end the server either.
-            if exchange.lost and _from_leaving(error):
+            if exchange.lost and from_leaving(error):
                 _log.debug("the application ended because its client left")
             else:
                 _log.exception("the ASGI application raised an exception")
@@ -175,13 +175,13 @@ class AsgiCycle:
             answer(self._exchange, 500)
 
 
-def _from_leaving(error: BaseException | None) -> bool:
+def from_leaving(error: BaseException | None) -> bool:
     """True when our ClientDisconnected was made into another exception, as frameworks and task groups do."""
     while error is not None:
         if isinstance(error, ClientDisconnected):
             return True
         if isinstance(error, BaseExceptionGroup):
-            return all(map(_from_leaving, error.exceptions))
+            return all(map(from_leaving, error.exceptions))
         error = error.__cause__ or error.__context__
     return False
 

@@ -17,6 +17,7 @@ from bridgeserve.dispatch.base import ClientDisconnected, Endpoint, Exchange, an
 from bridgeserve.dispatch.body import collect
 from bridgeserve.dispatch.tasks import Tasks
 from bridgeserve.dispatch.watch import Watch, cut_off, task_stack
+from bridgeserve.dispatch.websocket import WebSocket, WebSocketRunner
 from bridgeserve.dispatch.wsgi import WsgiRunner
 from bridgeserve.groups import Admission
 from bridgeserve.wire.events import Request
@@ -32,6 +33,7 @@ class InlineAsgi:
 
     def __init__(self, runner: AsgiRunner, admission: Admission) -> None:
         self._runner = runner
+        self._sockets = WebSocketRunner(runner)
         self._tasks = Tasks()
         seconds = admission.run_timeout
         self._watch = None if seconds is None else Watch(seconds, self._running, self._expire)
@@ -100,6 +102,10 @@ class InlineAsgi:
         exchange, _, _ = self._timed.pop(task)
         cut_off(exchange, self._watch.seconds, task_stack(task), "; its task is cancelled")
         task.cancel()
+
+    def connect(self, socket: WebSocket) -> None:
+        """Call the application for a WebSocket. It does not count as a request: it may last for days."""
+        self._tasks.start(self._sockets.run(socket, self._tasks.ended))
 
     def statistics(self) -> dict[str, int]:
         """Requests that run, wait, and were refused."""

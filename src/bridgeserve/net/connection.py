@@ -19,7 +19,6 @@ from typing import cast
 from bridgeserve.dispatch.base import Endpoint
 from bridgeserve.net.engine import Engine
 from bridgeserve.net.exchange import Exchange
-from bridgeserve.observe.records import RequestRecord
 from bridgeserve.wire import cycle
 from bridgeserve.wire.events import BodyChunk, Event, Expired, Refused, Request
 
@@ -119,7 +118,7 @@ class Connection(asyncio.Protocol):
             self._timer = None
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
-            self._record(exchange, cut=True)
+            self.engine.ended(exchange, True)
             exchange.leave(lost=True)
         self.engine.closed(self)
 
@@ -171,10 +170,14 @@ class Connection(asyncio.Protocol):
         exchange.writable = self._writable
         if self.session.eof:
             exchange.disconnected = True
-        if request.expect_continue:
-            self.session.reading(False, now)  # the peer waits for us: it is not slow
-        if not request.claims or engine.proxies.admit(exchange):
-            engine.dispatcher.dispatch(exchange)
+        if request.claims and not engine.proxies.admit(exchange):
+            return
+        if not request.usual:
+            if request.expect_continue:
+                self.session.reading(False, now)  # the peer waits for us: it is not slow
+            if request.upgrade and engine.upgrades is not None and engine.upgrades.take(exchange):
+                return
+        engine.dispatcher.dispatch(exchange)
 
     def _handle(self, event: Event, now: float) -> None:
         exchange = self._exchange
@@ -205,7 +208,7 @@ class Connection(asyncio.Protocol):
             self.transport.write(event.payload)
         if exchange is not None:
             exchange.status = event.status
-            self._record(exchange, cut=True)
+            self.engine.ended(exchange, True)
             exchange.leave(lost=True)
         self._half_close()
 
@@ -215,7 +218,7 @@ class Connection(asyncio.Protocol):
         """The response of the exchange is complete."""
         self._exchange = None
         if self.engine.sinks:
-            self._record(exchange, cut=False)
+            self.engine.ended(exchange, False)
         if self.session.fault:
             _errors.error("%s: %r", self.session.fault, exchange.request)
             self.session.fault = ""
@@ -271,21 +274,6 @@ class Connection(asyncio.Protocol):
         if session.deadline < self._timer_at:
             self._arm(session.deadline)
 
-    def _record(self, exchange: Exchange, cut: bool) -> None:
-        engine = self.engine
-        if not engine.sinks:
-            return
-        head = exchange.head
-        record = RequestRecord(
-            exchange.request, exchange.endpoint.client, exchange.status, head.headers if head else []
-        )
-        record.body_bytes = exchange.body_octets
-        record.duration = time.monotonic() - exchange.started
-        record.wall = time.time() - record.duration
-        record.cut = cut
-        for sink in engine.sinks:
-            sink(record)
-
     def resume_reading(self) -> None:
         """Read from the socket again, unless too much waits: of the body, or of what the client has sent behind it."""
         if self._reading or self._closing or self.session.unread > READ_AHEAD:
@@ -305,6 +293,15 @@ class Connection(asyncio.Protocol):
         if self._reading and not self._closing:
             self._reading = False
             self.transport.pause_reading()
+
+    def switch(self) -> tuple[int, bytes]:
+        """Leave the transport to another protocol: the descriptor for direct writes, -1 for none, and octets read."""
+        rest = self.session.switch()
+        self._exchange = None
+        self.resume_reading()
+        self._arm(inf)
+        self._closing = True
+        return self._direct, rest
 
     # --- the end -------------------------------------------------------------------------------
 

@@ -6,19 +6,32 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from bridgeserve.dispatch.base import Dispatcher
+from bridgeserve.dispatch.base import Dispatcher, Endpoint
 from bridgeserve.groups import Limits, Timeouts
 from bridgeserve.net.proxies import Proxies
 from bridgeserve.observe.records import RequestRecord
+from bridgeserve.wire.events import Request
 from bridgeserve.wire.framing import Preamble
 from bridgeserve.wire.http1 import Http1Session
 
 if TYPE_CHECKING:
-    from bridgeserve.net.connection import Connection
+    from bridgeserve.net.exchange import Exchange
+    from bridgeserve.net.upgrade import Upgrades
 
+Begun = tuple[Request, Endpoint, float]
 QUIET = 1.0  # seconds that an idle connection must have been quiet before a drain closes it
+
+
+class Open(Protocol):
+    """An open connection, whatever it speaks."""
+
+    def drain(self, quiet: float) -> None:
+        """Close as soon as nothing is lost by it."""
+
+    def abort(self) -> None:
+        """Drop the connection and what it has not sent."""
 
 
 class Protocols:
@@ -56,6 +69,7 @@ class Engine:
         "proxies",
         "requests",
         "sinks",
+        "upgrades",
     )
 
     def __init__(
@@ -72,10 +86,11 @@ class Engine:
         self.dispatcher = dispatcher
         self.sinks = sinks
         self.proxies = proxies or Proxies()
-        self.connections: set[Connection] = set()
+        self.connections: set[Open] = set()
         self.requests = 0
         self.draining = False
         self._empty: asyncio.Event | None = None
+        self.upgrades: Upgrades | None = None  # None: whatever asks for another protocol is served by HTTP
         self._on_closed: list[Callable[[], None]] = []
 
     def now(self) -> float:
@@ -90,19 +105,45 @@ class Engine:
         """Call `callback` after each connection that closes."""
         self._on_closed.append(callback)
 
-    def opened(self, connection: Connection) -> None:
+    def opened(self, connection: Open) -> None:
         """A connection begins."""
         self.connections.add(connection)
         if self.draining:
             connection.drain(QUIET)
 
-    def closed(self, connection: Connection) -> None:
+    def switched(self, before: Open, now: Open) -> None:
+        """Another protocol has taken a connection over."""
+        self.connections.discard(before)
+        self.opened(now)
+
+    def closed(self, connection: Open) -> None:
         """A connection has ended."""
         self.connections.discard(connection)
         for callback in self._on_closed:
             callback()
         if self._empty is not None and not self.connections:
             self._empty.set()
+
+    def ended(self, exchange: Exchange, cut: bool) -> None:
+        """The response of an exchange is complete, or will never be (`cut`)."""
+        if self.sinks:
+            begun = (exchange.request, exchange.endpoint, exchange.started)
+            headers = exchange.head.headers if exchange.head else []
+            self.report(begun, exchange.status, headers, exchange.body_octets, cut)
+
+    def report(self, begun: Begun, status: int, headers: list[tuple[bytes, bytes]], octets: int, cut: bool) -> None:
+        """Hand the record of something that has ended to the sinks.
+
+        :param begun: the request, its endpoint, and the monotonic time of its head.
+        """
+        request, endpoint, started = begun
+        record = RequestRecord(request, endpoint.client, status, headers)
+        record.body_bytes = octets
+        record.duration = time.monotonic() - started
+        record.wall = time.time() - record.duration
+        record.cut = cut
+        for sink in self.sinks:
+            sink(record)
 
     async def drain(self, grace: float) -> int:
         """Let busy connections finish and close the idle ones; what is left after `grace` seconds is cut.

@@ -32,6 +32,7 @@ from bridgeserve.net.engine import Engine, Protocols
 from bridgeserve.net.listeners import Acceptor, Address, ListenError, open_listeners
 from bridgeserve.net.opening import Opening
 from bridgeserve.net.proxies import Proxies
+from bridgeserve.net.upgrade import Upgrades
 from bridgeserve.observe.access import AccessLog
 from bridgeserve.serve.application import StartupError, check_reserve, prepare
 from bridgeserve.settings import Settings
@@ -108,6 +109,8 @@ class Server:
             self._stack.callback(listener.close)
         dispatcher = await self._dispatcher(app)
         engine = Engine(self._protocols(), dispatcher, self._sinks(), self._proxies())
+        if isinstance(dispatcher, InlineAsgi):
+            engine.upgrades = Upgrades(settings.websockets, dispatcher.connect)
         opening = Opening(engine, settings.proxy_protocol) if settings.proxy_protocol else None
         acceptors = [Acceptor(engine, listener, settings.limit_connections, opening) for listener in listeners]
         self._parts = Engaged(engine, acceptors, dispatcher)

@@ -22,10 +22,12 @@ RESPONSE = "response head, body follows"
 RESPONSE_COMPLETE = "response with its whole body"
 RESPONSE_END = "end of response body"
 RECYCLE = "next request"
+SWITCH = "another protocol"
 CLOSE = "close"
 
 # (peer, ours): (timer, can_reply, {event: next pair})
-TABLE: dict[tuple[str, str], tuple[str | None, bool, dict[str, tuple[str, str]]]] = {
+Table = dict[tuple[str, str], tuple[str | None, bool, dict[str, tuple[str, str]]]]
+TABLE: Table = {
     ("IDLE", "IDLE"): (
         "keep_alive",
         True,
@@ -51,7 +53,15 @@ TABLE: dict[tuple[str, str], tuple[str | None, bool, dict[str, tuple[str, str]]]
             PEER_ERROR: ("ERROR", "IDLE"),
         },
     ),
-    ("DONE", "IDLE"): (None, True, {RESPONSE: ("DONE", "BODY"), RESPONSE_COMPLETE: ("DONE", "DONE")}),
+    ("DONE", "IDLE"): (
+        None,
+        True,
+        {
+            RESPONSE: ("DONE", "BODY"),
+            RESPONSE_COMPLETE: ("DONE", "DONE"),
+            SWITCH: ("SWITCHED", "SWITCHED"),
+        },
+    ),
     ("BODY", "BODY"): (
         "body",
         False,
@@ -62,6 +72,7 @@ TABLE: dict[tuple[str, str], tuple[str | None, bool, dict[str, tuple[str, str]]]
     ("DONE", "DONE"): (None, False, {RECYCLE: ("IDLE", "IDLE")}),
     ("ERROR", "IDLE"): ("linger", True, {RESPONSE_COMPLETE: ("LINGER", "CLOSED")}),
     ("LINGER", "CLOSED"): ("linger", False, {}),
+    ("SWITCHED", "SWITCHED"): (None, False, {}),  # the session of the other protocol owns the octets
     ("CLOSED", "CLOSED"): (None, False, {}),
 }
 
@@ -95,16 +106,16 @@ class State:
         return f"<State {self.name}>"
 
 
-def link() -> dict[tuple[str, str], State]:
-    """Build the states from TABLE."""
-    states = {pair: State(*pair, row[0], row[1]) for pair, row in TABLE.items()}
-    for pair, row in TABLE.items():
+def link(table: Table) -> dict[tuple[str, str], State]:
+    """Build the states from a table such as TABLE; it has a row for CLOSED·CLOSED."""
+    states = {pair: State(*pair, row[0], row[1]) for pair, row in table.items()}
+    for pair, row in table.items():
         states[pair].on.update({event: states[then] for event, then in row[2].items()})
         states[pair].on[CLOSE] = states["CLOSED", "CLOSED"]
     return states
 
 
-STATES = link()
+STATES = link(TABLE)
 IDLE = STATES["IDLE", "IDLE"]
 HEAD = STATES["HEAD", "IDLE"]
 DONE_IDLE = STATES["DONE", "IDLE"]
@@ -114,9 +125,9 @@ LINGER = STATES["LINGER", "CLOSED"]
 CLOSED = STATES["CLOSED", "CLOSED"]
 
 
-def diagram() -> str:
-    """The table as a Mermaid state diagram, for the docs."""
+def diagram(table: Table = TABLE) -> str:
+    """A table as a Mermaid state diagram, for the docs."""
     lines = ["stateDiagram-v2"]
-    for (peer, ours), (_timer, _reply, steps) in TABLE.items():
+    for (peer, ours), (_timer, _reply, steps) in table.items():
         lines += [f"    {peer}_{ours} --> {p}_{o}: {event}" for event, (p, o) in steps.items()]
     return "\n".join(lines)

@@ -111,8 +111,7 @@ class Http1Session:
             if peer == "BODY":
                 return self._read_body(now)
             if peer == "LINGER" or peer == "CLOSED":
-                self.pending = b""
-                self._pos = 0
+                self.pending, self._pos = b"", 0
         except WireError as error:
             return self._refuse(error.status, error.reason, now)
         return None
@@ -201,8 +200,7 @@ class Http1Session:
                 return None
             piece, self._pos = body.feed(self.pending, self._pos)
             if self._pos == len(self.pending):
-                self.pending = b""
-                self._pos = 0
+                self.pending, self._pos = b"", 0
             if piece:
                 return self._take(piece, body.ended, now)
         if body.ended:
@@ -275,8 +273,7 @@ class Http1Session:
             head = self.request is not None and self.request.method == b"HEAD" and self._body is not None
             payload = framing.error_response(status, with_body=not head, lines=self._preamble.lines[3])
             self.state = self.state.on[cycle.RESPONSE_COMPLETE]
-        self.pending = b""
-        self._pos = 0
+        self.pending, self._pos = b"", 0
         return Refused(status, reason, payload)
 
     # --- we speak ------------------------------------------------------------------------------
@@ -390,9 +387,14 @@ class Http1Session:
         self.deadline = now + self._timeouts.keep_alive
         return not self.closing
 
+    def switch(self) -> bytes:
+        """Another protocol takes the connection (RFC 9110 section 7.8); gives the octets that are its own already."""
+        self.state = self.state.on[cycle.SWITCH]
+        rest, self.pending, self._pos = self.pending[self._pos :], b"", 0
+        return rest
+
     def linger(self, now: float) -> None:
         """We have written our last octet: only wait for the peer to read it (RFC 9112 section 9.6)."""
         self.state = cycle.LINGER
         self.deadline = now + self._timeouts.linger
-        self.pending = b""
-        self._pos = 0
+        self.pending, self._pos = b"", 0
