@@ -26,6 +26,7 @@ error_log stderr warn;
 events {{ worker_connections 256; }}
 http {{
     access_log off;
+    {http}
     client_max_body_size 0;
     client_body_temp_path {directory}/body;
     proxy_temp_path {directory}/proxy;
@@ -77,6 +78,11 @@ class Front:
         self._log = log
 
     @property
+    def log(self) -> str:
+        """What it has said so far."""
+        return self._log.read_text(encoding="latin-1")
+
+    @property
     def url(self) -> str:
         """Where clients connect."""
         return f"http://{self.address[0]}:{self.address[1]}"
@@ -99,12 +105,14 @@ class Fronts:
         self._directory = directory
         self._started: list[Front] = []
 
-    def nginx(self, upstream: str, server: str) -> Front:
-        """nginx with `server` as the inner part of its server block; the upstream is called `app`."""
+    def nginx(self, upstream: str, server: str, http: str = "") -> Front:
+        """nginx with `server` inside of its server block and `http` in front of that; the upstream is called `app`."""
         program = find("nginx")
         listener = _listener()
         host, port = listener.getsockname()
-        text = NGINX.format(directory=self._directory, upstream=upstream, host=host, port=port, server=server)
+        text = NGINX.format(
+            directory=self._directory, upstream=upstream, host=host, port=port, server=server, http=http
+        )
         # How nginx hands its listeners to its successor: numbers of descriptors, each with a semicolon.
         return self._start("nginx", [program, "-c"], text, listener, {"NGINX": f"{listener.fileno()};"})
 
