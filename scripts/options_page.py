@@ -70,6 +70,9 @@ object a line. Any other text is a line of atoms:
 | `%(f)s` `%(a)s` | Referer, User-Agent |
 | `%(T)s` `%(M)s` `%(D)s` `%(L)s` | duration in seconds, milliseconds, microseconds, seconds with a fraction |
 | `%(p)s` | process id |
+| `%(queue_ms)s` `%(app_ms)s` | milliseconds in the queue, and from the call of the app to the last octet |
+| `%(bytes_in)s` `%(bytes_out)s` | octets of the request's body, of the response's |
+| `%(request_id)s` | the id of the request with `--request-id`, else `-` |
 | `%({name}i)s` `%({name}o)s` | a header of the request, of the response |
 | `%({name}e)s` | `HTTP_NAME`: a header of the request; else a variable of the server's environment |
 | `%%` | a per cent sign |

@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from bridgeserve.binds import Bind, parse_bind, tcp_bind
 from bridgeserve.cpus import available_cpus, default_threads
 from bridgeserve.groups import Admission, Children, Limits, Reserve, Timeouts
+from bridgeserve.log_settings import LogSettings
 from bridgeserve.option import Option, choice, option, option_of
 from bridgeserve.websocket_settings import WebSocketSettings
 
@@ -18,7 +19,7 @@ MIB = 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(WebSocketSettings):
+class Settings(LogSettings, WebSocketSettings):
     """All options with their values.
 
     Times are seconds, sizes octets. Values are checked by `sources.py`, not here.
@@ -243,43 +244,6 @@ class Settings(WebSocketSettings):
         30.0,
         minimum=0,
         aliases=("--graceful-timeout", "--timeout-graceful-shutdown", "--workers-kill-timeout"),
-    )
-
-    log_level: str = option(
-        "choice",
-        "Logging",
-        "Least level that is logged.",
-        "info",
-        choices=("debug", "info", "warning", "error", "critical"),
-    )
-    log_format: str = choice("Logging", "Form of the log.", "text", "json")
-    error_log_file: str = option(
-        "path",
-        "Logging",
-        "File of the log, opened again at SIGUSR1; -: stderr.",
-        "-",
-        aliases=("--error-logfile", "--log-file", "--error-log"),
-        metavar="FILE",
-    )
-    log_config: str | None = option(
-        "path", "Logging", "File *.toml or *.json for logging.config.dictConfig.", metavar="FILE"
-    )
-    access_log: bool = option("flag", "Logging", "Write one line per request.", True)
-    access_log_file: str = option(
-        "path",
-        "Logging",
-        "File of these lines, opened again at SIGUSR1; -: stdout.",
-        "-",
-        aliases=("--access-logfile",),
-        metavar="FILE",
-    )
-    access_log_format: str = option(
-        "text",
-        "Logging",
-        "default, common, combined, json, or a line of atoms such as '%(h)s %(r)s %(s)s'.",
-        "default",
-        metavar="FMT",
-        aliases=("--access-logformat", "--access-log-fmt"),
     )
 
     header: tuple[str, ...] = option(

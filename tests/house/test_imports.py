@@ -39,7 +39,20 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("net", ("net",)),
     ("dispatch", ("dispatch",)),
     ("wire", ("wire",)),
-    ("ground", ("settings", "websocket_settings", "option", "groups", "binds", "cpus", "_version", "observe.records")),
+    (
+        "ground",
+        (
+            "settings",
+            "log_settings",
+            "websocket_settings",
+            "option",
+            "groups",
+            "binds",
+            "cpus",
+            "_version",
+            "observe.records",
+        ),
+    ),
 )
 # Seen from above a sink lies below everybody; seen from a sink only the ground is below.
 OBSERVE = "observe"

@@ -32,6 +32,7 @@ def record(
         Request(method, target, "1.1", headers or []), client, 200, [(b"X-Out", b"o1"), (b"x-out", b"o2")]
     )
     made.body_bytes, made.wall, made.duration = 1234, 1.7e9 + 0.25, 0.0123456
+    made.body_in, made.queue, made.app = 99, 0.002, 0.01
     return made
 
 
@@ -98,6 +99,16 @@ def test_nothing_sent_is_a_dash_in_common_log_format() -> None:
     assert compile_format("%(b)s %(B)s")(empty) == "- 0"
 
 
+def test_atoms_beyond_those_of_gunicorn() -> None:
+    line = compile_format("%(queue_ms)s %(app_ms)s %(bytes_in)s %(bytes_out)s %(request_id)s")
+    assert line(record()) == "2.000 10.000 99 1234 -"
+    identified = record()
+    identified.request_id = "abc"
+    assert line(identified) == "2.000 10.000 99 1234 abc"
+    assert json.loads(compile_format("json")(identified))["request_id"] == "abc"
+    assert "request_id" not in json.loads(compile_format("json")(record()))
+
+
 def test_named_formats() -> None:
     assert compile_format("default")(record()) == '10.0.0.1:4711 "GET /a/b?c=d HTTP/1.1" 200 1234 12.3ms'
     assert compile_format("default")(record(client=("::1", 1))).startswith('[::1]:1 "GET')
@@ -123,6 +134,7 @@ def test_json_is_one_object_of_one_line() -> None:
         "c=d",
     )
     assert (found["status"], found["bytes"], found["ms"], found["cut"]) == (200, 1234, 12.346, False)
+    assert (found["bytes_in"], found["queue_ms"], found["app_ms"]) == (99, 2.0, 10.0)
     assert found["user_agent"] == 'a"\n\u2028\\xff\\x7f'
     assert json.loads(compile_format("json")(record(client=None)))["client"] is None
 

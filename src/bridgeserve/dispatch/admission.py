@@ -6,6 +6,7 @@ has its crew in this place (`dispatch.crew`); the queue is the same (`dispatch.w
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from bridgeserve.dispatch.base import Exchange
@@ -50,6 +51,7 @@ class Gatekeeper:
                 exchange := self.room.take()
             ) is not None:
                 self.running += 1
+                exchange.began = time.monotonic()
                 exchange.on_disconnect = None
                 self._start(exchange)
         finally:

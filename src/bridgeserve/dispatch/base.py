@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable
+from math import inf
 from types import TracebackType
 from typing import BinaryIO, Protocol, Self
 
@@ -53,6 +54,10 @@ class Exchange(Protocol):
     writable: bool  # False above the high-water mark of the transport
     on_disconnect: Callable[[Exchange], None] | None  # on the loop, at the last octet and at the loss
     on_writable: Callable[[], None] | None  # called once when `writable` comes back
+    # In time.monotonic() seconds, for the record only, and not there before they are set: when a collected body was
+    # complete, and when the application was called after a wait (inf: never).
+    arrived: float
+    began: float
 
     def respond(self, head: ResponseHead, body: bytes, end: bool) -> None:
         """Send the head with the first octets of the body; `end`: the whole of it."""
@@ -107,6 +112,7 @@ class Dispatcher(Protocol):
 
 def refuse(exchange: Exchange, status: int, extra: Iterable[tuple[bytes, bytes]] = ()) -> None:
     """Answer a request that will not run; what was collected for it goes."""
+    exchange.began = inf
     drop_spool(exchange)
     answer(exchange, status, extra)
 

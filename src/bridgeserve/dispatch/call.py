@@ -48,7 +48,7 @@ class Call:
     ) -> None:
         self.exchange = exchange
         self.number = number
-        self.began = began
+        self.began = exchange.began = began
         self.state = "asked"
         self._say = say
         self._files = files
@@ -71,7 +71,7 @@ class Call:
 
     def begin(self, now: float) -> None:
         """The one in front of it has ended."""
-        self.began = now
+        self.began = self.exchange.began = now
         self.state = "asked"
 
     def leave(self, exchange: Exchange) -> None:

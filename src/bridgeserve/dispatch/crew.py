@@ -193,7 +193,8 @@ class Crew:
                     asleep.acquire()
                     self._waking = False
                 continue
-            busy[exchange] = (time.monotonic(), me)
+            exchange.began = began = time.monotonic()
+            busy[exchange] = (began, me)
             if waiting and self._idle:
                 self.wake()
             self._serve(exchange)

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import io
 import logging
+import time
 from asyncio import _set_running_loop
 from collections.abc import Callable, Coroutine, Generator
 from types import TracebackType
@@ -303,6 +304,7 @@ async def spool(exchange: Exchange, memory: int) -> bool:
     """Collect the body into `exchange.spool`; False when the client left or (507) it cannot be stored."""
     try:
         exchange.spool = await collect(exchange, memory)
+        exchange.arrived = time.monotonic()
     except ClientDisconnected:
         return False
     except OSError as error:

@@ -166,7 +166,7 @@ class Connection(asyncio.Protocol):
         engine.requests += 1
         # The loop's clock ticks in milliseconds; a record wants better, and costs only who listens.
         started = time.monotonic() if engine.sinks else now
-        self._exchange = exchange = Exchange(self, request, self._endpoint, started)
+        self._exchange = exchange = engine.exchange(self, request, self._endpoint, started)
         exchange.writable = self._writable
         if self.session.eof:
             exchange.disconnected = True

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from bridgeserve.dispatch.base import Dispatcher, Endpoint
 from bridgeserve.groups import Limits, Timeouts
+from bridgeserve.net.exchange import Exchange
 from bridgeserve.net.proxies import Proxies
 from bridgeserve.observe.records import RequestRecord
 from bridgeserve.wire.events import Request
@@ -54,6 +55,7 @@ class Engine:
     """The connections of one loop. Everything here runs on that loop.
 
     :param sinks: called with the record of each request that has ended.
+    :param exchange: what a request becomes; another one with request ids (`net.identify`).
     :param proxies: who may speak for others; nobody when it is left out.
     """
 
@@ -63,6 +65,7 @@ class Engine:
         "connections",
         "dispatcher",
         "draining",
+        "exchange",
         "gathers",
         "loop",
         "protocols",
@@ -78,6 +81,7 @@ class Engine:
         dispatcher: Dispatcher,
         sinks: tuple[Callable[[RequestRecord], None], ...],
         proxies: Proxies | None = None,
+        exchange: type[Exchange] = Exchange,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         # From CPython 3.12 on, asyncio's writelines forgets the high-water mark: nobody would wait for the client.
@@ -85,6 +89,7 @@ class Engine:
         self.protocols = protocols
         self.dispatcher = dispatcher
         self.sinks = sinks
+        self.exchange = exchange
         self.proxies = proxies or Proxies()
         self.connections: set[Open] = set()
         self.requests = 0
@@ -129,19 +134,30 @@ class Engine:
         if self.sinks:
             begun = (exchange.request, exchange.endpoint, exchange.started)
             headers = exchange.head.headers if exchange.head else []
-            self.report(begun, exchange.status, headers, exchange.body_octets, cut)
+            record = self._record(begun, exchange.status, headers, exchange.body_octets, cut)
+            exchange.tell(record)
+            self._hand(record)
 
     def report(self, begun: Begun, status: int, headers: list[tuple[bytes, bytes]], octets: int, cut: bool) -> None:
         """Hand the record of something that has ended to the sinks.
 
         :param begun: the request, its endpoint, and the monotonic time of its head.
         """
+        self._hand(self._record(begun, status, headers, octets, cut))
+
+    def _record(
+        self, begun: Begun, status: int, headers: list[tuple[bytes, bytes]], octets: int, cut: bool
+    ) -> RequestRecord:
         request, endpoint, started = begun
         record = RequestRecord(request, endpoint.client, status, headers)
         record.body_bytes = octets
-        record.duration = time.monotonic() - started
+        record.app = record.duration = time.monotonic() - started
         record.wall = time.time() - record.duration
         record.cut = cut
+        record.request_id = self.exchange.identity(request)
+        return record
+
+    def _hand(self, record: RequestRecord) -> None:
         for sink in self.sinks:
             sink(record)
 

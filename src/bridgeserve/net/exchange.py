@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from bridgeserve.dispatch.base import ClientDisconnected, Endpoint
 from bridgeserve.dispatch.base import Exchange as DispatchExchange
 from bridgeserve.net import sendfile
+from bridgeserve.observe.records import RequestRecord
 from bridgeserve.wire.events import Request
 from bridgeserve.wire.framing import BODYLESS, ResponseHead
 
@@ -26,6 +27,8 @@ class Exchange:
         "_chunks",
         "_ended",
         "_waiters",
+        "arrived",
+        "began",
         "connection",
         "disconnected",
         "endpoint",
@@ -33,6 +36,7 @@ class Exchange:
         "lost",
         "on_disconnect",
         "on_writable",
+        "received",
         "request",
         "responded",
         "sent",
@@ -42,6 +46,11 @@ class Exchange:
         "unread",
         "writable",
     )
+
+    # Set when there is something to say; see `tell`.
+    arrived: float
+    began: float
+    received: int
 
     def __init__(self, connection: Connection, request: Request, endpoint: Endpoint, now: float) -> None:
         self.connection = connection
@@ -111,6 +120,22 @@ class Exchange:
             return 0
         return self.sent if head.content_length is None else min(self.sent, head.content_length)
 
+    @staticmethod
+    def identity(request: Request) -> str:
+        """The id of a request, "" where requests have none."""
+        return ""
+
+    def tell(self, record: RequestRecord) -> None:
+        """Fill in where its time went, and what has arrived of the request's body."""
+        started = self.started
+        arrived = getattr(self, "arrived", started)
+        # Without a wait the application is called at once. A coarse clock may say that it was before.
+        end = started + record.duration
+        began = min(max(getattr(self, "began", arrived), arrived), end)
+        record.queue = began - arrived
+        record.app = end - began
+        record.body_in += getattr(self, "received", 0)
+
     def _end(self, now: float) -> None:
         self.lost = True  # whoever still holds the exchange can no longer reach the connection
         self.on_disconnect = None
@@ -169,8 +194,10 @@ class Exchange:
         """Octets have arrived; the number that nobody has read yet."""
         if self._chunks is None:
             self._chunks = deque()
+            self.received = 0
         self._chunks.append(data)
         self.unread += len(data)
+        self.received += len(data)
         self._wake()
         return self.unread
 

@@ -21,7 +21,7 @@ Line: TypeAlias = Callable[[RequestRecord], str]
 COMMON = '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s'
 COMBINED = COMMON + ' "%(f)s" "%(a)s"'
 
-_ATOM = re.compile(r"%(?:%|\((?:\{(?P<named>[^{}()]+)\}(?P<where>[ioe])|(?P<atom>[A-Za-z]))\)[sd])")
+_ATOM = re.compile(r"%(?:%|\((?:\{(?P<named>[^{}()]+)\}(?P<where>[ioe])|(?P<atom>[A-Za-z_]+))\)[sd])")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _PLAIN = frozenset(range(0x20, 0x7F)) - {0x22, 0x5C}
 _ESCAPES = {code: f"\\x{code:02x}" for code in range(256) if code not in _PLAIN}
@@ -105,6 +105,12 @@ _ATOMS: dict[str, Line] = {
     "D": lambda record: str(int(record.duration * 1e6)),
     "L": lambda record: f"{record.duration:.6f}",
     "p": lambda record: f"<{os.getpid()}>",
+    # Not gunicorn's.
+    "queue_ms": lambda record: f"{record.queue * 1e3:.3f}",
+    "app_ms": lambda record: f"{record.app * 1e3:.3f}",
+    "bytes_in": lambda record: str(record.body_in),
+    "bytes_out": lambda record: str(record.body_bytes),
+    "request_id": lambda record: record.request_id or "-",
 }
 
 
@@ -155,12 +161,17 @@ def _json(record: RequestRecord) -> str:
         "protocol": f"HTTP/{request.version}",
         "status": record.status,
         "bytes": record.body_bytes,
+        "bytes_in": record.body_in,
         "ms": round(record.duration * 1e3, 3),
+        "queue_ms": round(record.queue * 1e3, 3),
+        "app_ms": round(record.app * 1e3, 3),
         "referer": _first(request.headers, b"referer"),
         "user_agent": _first(request.headers, b"user-agent"),
         "cut": record.cut,
         "pid": os.getpid(),
     }
+    if record.request_id:
+        line["request_id"] = record.request_id
     return json.dumps(line, separators=(",", ":"))  # ASCII only: no line separator of any kind gets through
 
 

@@ -33,12 +33,27 @@ class RequestRecord:
     """What happened to one request.
 
     client is (address, port), or None on a unix socket. headers are those of the response. body_bytes
-    counts the octets of the body that were sent. wall is the unix time at the arrival of the request head,
-    duration the seconds from the complete head to the last octet handed to the transport. cut: the
+    counts the octets of the body that were sent, body_in those of the request's body that arrived. wall is the unix
+    time at the arrival of the request head, duration the seconds from the complete head to the last octet handed to
+    the transport. Of these, queue is the part in which the request was complete and waited for its thread, its process
+    or its place, and app the part from the call of the app on. request_id is "" without --request-id. cut: the
     connection went away before the response was complete.
     """
 
-    __slots__ = ("body_bytes", "client", "cut", "duration", "headers", "request", "status", "wall")
+    __slots__ = (
+        "app",
+        "body_bytes",
+        "body_in",
+        "client",
+        "cut",
+        "duration",
+        "headers",
+        "queue",
+        "request",
+        "request_id",
+        "status",
+        "wall",
+    )
 
     def __init__(
         self,
@@ -53,8 +68,12 @@ class RequestRecord:
         self.status = status
         self.headers = headers
         self.body_bytes = 0
+        self.body_in = len(request.body)
         self.wall = 0.0
         self.duration = 0.0
+        self.queue = 0.0
+        self.app = 0.0
+        self.request_id = ""
         self.cut = False
 
 

@@ -19,6 +19,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from bridgeserve.dispatch.identity import identified
 from bridgeserve.dispatch.pipe import STACK_SIGNAL, Channel, EngineGone, PipePort
 from bridgeserve.dispatch.wsgi import WsgiRunner
 from bridgeserve.serve.application import StartupError, app_trace, prepare
@@ -76,7 +77,8 @@ def load(setup: dict[str, Any]) -> WsgiRunner:
         mode="processes",
         load_here=True,
     )
-    return WsgiRunner(prepared.app, root_path=setup["root_path"], multithread=False, multiprocess=True)
+    app = identified(prepared.app, "wsgi") if setup.get("identified") else prepared.app
+    return WsgiRunner(app, root_path=setup["root_path"], multithread=False, multiprocess=True)
 
 
 def serve(channel: Channel, runner: WsgiRunner) -> None:

@@ -16,6 +16,7 @@ import anyio
 from bridgeserve._version import __version__
 from bridgeserve.dispatch.asgi import AsgiRunner
 from bridgeserve.dispatch.base import Dispatcher
+from bridgeserve.dispatch.identity import identified
 from bridgeserve.dispatch.inline import InlineAsgi, InlineWsgi
 from bridgeserve.dispatch.lifespan import Lifespan, LifespanFailed
 from bridgeserve.dispatch.processes import ProcessPool
@@ -29,6 +30,8 @@ from bridgeserve.dispatch.spawn import ChildFailed
 from bridgeserve.dispatch.threads import ThreadPool
 from bridgeserve.dispatch.wsgi import WsgiRunner
 from bridgeserve.net.engine import Engine, Protocols
+from bridgeserve.net.exchange import Exchange
+from bridgeserve.net.identify import EchoingExchange, IdentifiedExchange
 from bridgeserve.net.listeners import Acceptor, Address, ListenError, open_listeners
 from bridgeserve.net.opening import Opening
 from bridgeserve.net.proxies import Proxies
@@ -41,6 +44,9 @@ from bridgeserve.wire.framing import Preamble
 from bridgeserve.wire.trust import Trust
 
 _log = logging.getLogger("bridgeserve")
+
+
+_EXCHANGES = {"off": Exchange, "on": IdentifiedExchange, "send": EchoingExchange}  # by --request-id
 
 
 class Engaged:
@@ -97,7 +103,7 @@ class Server:
             interface=settings.interface,
             mode=settings.mode,
         )
-        app: Any = prepared.app
+        app: Any = prepared.app if settings.request_id == "off" else identified(prepared.app, prepared.kind)
         check_reserve(prepared.mode, settings)
         self.kind = prepared.kind
         self.mode = prepared.mode
@@ -108,7 +114,7 @@ class Server:
         for listener in listeners:
             self._stack.callback(listener.close)
         dispatcher = await self._dispatcher(app)
-        engine = Engine(self._protocols(), dispatcher, self._sinks(), self._proxies())
+        engine = Engine(self._protocols(), dispatcher, self._sinks(), self._proxies(), _EXCHANGES[settings.request_id])
         if isinstance(dispatcher, InlineAsgi):
             engine.upgrades = Upgrades(settings.websockets, dispatcher.connect)
         opening = Opening(engine, settings.proxy_protocol) if settings.proxy_protocol else None
@@ -162,6 +168,7 @@ class Server:
             "app_dir": settings.app_dir,
             "interface": settings.interface,
             "root_path": settings.root_path,
+            "identified": settings.request_id != "off",
             "path": sys.path,
             "log_level": logging.getLogger("bridgeserve").getEffectiveLevel(),
             "parent": os.getpid(),

@@ -124,6 +124,17 @@ class ResponseHead:
         """True when it is small and holds only fields that say nothing private."""
         return len(self.block) <= _SHARED_MAX and all(name.lower() in _SHARED for name, _ in self.headers)
 
+    def with_field(self, name: bytes, value: bytes) -> ResponseHead:
+        """A copy with one more field, whose name and value are known to be fit."""
+        copy = object.__new__(type(self))
+        for slot in ResponseHead.__slots__:
+            if slot != "headers":
+                setattr(copy, slot, getattr(self, slot))
+        if type(self) is ResponseHead:
+            copy.headers = [*self.headers, (name, value)]
+        copy.block += b"%s: %s\r\n" % (name, value)
+        return copy
+
     def with_length(self, length: int) -> ResponseHead:
         """A copy with this Content-Length."""
         copy = object.__new__(ResponseHead)
