@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from bridgeserve.dispatch.base import ClientDisconnected, Endpoint
+from bridgeserve.dispatch.base import ClientDisconnected, Endpoint, EngineGone
 from bridgeserve.dispatch.facts import pack_endpoint, read_endpoint
-from bridgeserve.dispatch.pipe import LOOK, Channel, EngineGone, PipePort
+from bridgeserve.dispatch.pipe import LOOK, Channel, PipePort
 from bridgeserve.wire import ipc
 from bridgeserve.wire.errors import ResponseError
 from bridgeserve.wire.framing import ResponseHead

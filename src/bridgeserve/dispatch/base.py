@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import signal
+import threading
 from collections.abc import Callable, Iterable
 from math import inf
 from types import TracebackType
@@ -14,6 +17,22 @@ from bridgeserve.wire.framing import ResponseHead
 
 class ClientDisconnected(OSError):
     """The client left, or stalled longer than its deadline: there is nobody to read from or to write to."""
+
+
+class EngineGone(BaseException):
+    """The engine has ended: a child has nobody to work for. It goes through the application, whatever that catches."""
+
+
+def from_outside(error: BaseException) -> bool:
+    """Whether what came out of an application was not raised by it: the end of the engine, or a real Ctrl-C.
+
+    As a command we have a handler for SIGINT that raises nothing. Inside somebody's own loop Python's handler is there,
+    or that of `asyncio.Runner`, and both raise KeyboardInterrupt wherever the main thread is.
+    """
+    if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+        handler = signal.getsignal(signal.SIGINT)
+        return handler is signal.default_int_handler or isinstance(handler, functools.partial)
+    return isinstance(error, EngineGone)
 
 
 class Endpoint:

@@ -15,7 +15,7 @@ import threading
 from collections import deque
 from typing import BinaryIO
 
-from bridgeserve.dispatch.base import ClientDisconnected, Endpoint, close_input
+from bridgeserve.dispatch.base import ClientDisconnected, Endpoint, EngineGone, close_input
 from bridgeserve.dispatch.body import StreamedBody
 from bridgeserve.dispatch.facts import read_endpoint
 from bridgeserve.groups import Limits
@@ -31,10 +31,6 @@ HEAD_MAX = ipc.FRAME_MAX - 2 * ipc.PIECE  # octets of a response head, so that a
 STACK_SIGNAL = signal.SIGUSR2  # to a child: write the stacks of your threads
 # The engine has held a head to its limits before it sends it on.
 NO_LIMITS = Limits(request_line=1 << 30, fields=1 << 30, field_size=1 << 30)
-
-
-class EngineGone(BaseException):
-    """The engine has closed the channel: there is nobody to work for. No application may swallow it."""
 
 
 class Channel:
@@ -56,6 +52,15 @@ class Channel:
         # One buffer for all reads: a new one of this size for each would be mapped and unmapped by the system.
         self._buffer = bytearray(READ)
         self._view = memoryview(self._buffer)
+
+    def forked(self) -> None:
+        """See `dispatch.forked`: for a process that the application has forked the engine is gone."""
+        self._lock = threading.Lock()
+        self._held = b""
+        self._frames.clear()
+        for each in (self._stream, self._side, self._lane):
+            if each is not None:
+                each.close()
 
     def send(self, kind: int, call: int, payload: bytes = b"", *, hold: bool = False) -> None:
         """Send a frame, after those that were held; `hold`: keep it until the next one or `flush`."""
@@ -82,7 +87,7 @@ class Channel:
         assert self._lane is not None
         try:
             size = self._lane.recv_into(self._buffer)
-        except ConnectionError as error:
+        except OSError as error:
             raise EngineGone from error
         if not size:
             raise EngineGone
@@ -114,7 +119,9 @@ class Channel:
     def _receive(self, flags: int) -> None:
         try:
             size = self._stream.recv_into(self._buffer, READ, flags)
-        except ConnectionError as error:
+        except BlockingIOError:
+            raise
+        except OSError as error:
             raise EngineGone from error
         if not size:
             raise EngineGone

@@ -27,6 +27,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
+from bridgeserve.dispatch import forked
 from bridgeserve.dispatch.base import ClientDisconnected, Endpoint, Exchange, close_input
 from bridgeserve.dispatch.body import StreamedBody
 from bridgeserve.dispatch.crew import Crew
@@ -234,6 +235,7 @@ class ThreadPool:
     async def __aenter__(self) -> Self:
         self._bridge = Bridge(asyncio.get_running_loop())
         await self._tasks.__aenter__()
+        forked.watch(self)
         self._crew.start()
         if self._watch is not None:
             self._watch.start()
@@ -250,6 +252,11 @@ class ThreadPool:
             self._watch.close()
         if left := self._crew.alive:
             _log.error("threads that are still in the application and are left behind: %d", left)
+
+    def forked(self) -> None:
+        """See `dispatch.forked`. The thread that comes back from the application finds nothing to do, and ends."""
+        self._room.requests.clear()
+        self._crew.stop()
 
     async def drain(self, grace: float) -> None:
         """Let the threads end after what they are doing, at most `grace` seconds; lost ones are not waited for."""

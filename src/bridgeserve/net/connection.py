@@ -351,6 +351,11 @@ class Connection(asyncio.Protocol):
         self._closing = True
         self.transport.abort()
 
+    def disown(self) -> None:
+        """(in a process that the application has forked) What happens here is not for our client."""
+        if self._exchange is not None:
+            self._exchange.lost = True
+
     # --- time ----------------------------------------------------------------------------------
 
     def _arm(self, at: float) -> None:

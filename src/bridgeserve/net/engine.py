@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
+from bridgeserve.dispatch import forked
 from bridgeserve.dispatch.base import Dispatcher, Endpoint
 from bridgeserve.groups import Limits, Timeouts
 from bridgeserve.net.exchange import Exchange
@@ -60,6 +62,7 @@ class Engine:
     """
 
     __slots__ = (
+        "__weakref__",
         "_empty",
         "_on_closed",
         "connections",
@@ -97,6 +100,7 @@ class Engine:
         self._empty: asyncio.Event | None = None
         self.upgrades: Upgrades | None = None  # None: whatever asks for another protocol is served by HTTP
         self._on_closed: list[Callable[[], None]] = []
+        forked.watch(self)
 
     def now(self) -> float:
         """Monotonic seconds; the Date line is kept fresh on the way."""
@@ -160,6 +164,13 @@ class Engine:
     def _hand(self, record: RequestRecord) -> None:
         for sink in self.sinks:
             sink(record)
+
+    def forked(self) -> None:
+        """See `dispatch.forked`. The loop's own descriptors are shared with the parent: it must not turn again."""
+        for connection in list(self.connections):
+            os.close(connection.transport.get_extra_info("socket").fileno())
+            connection.disown()
+        self.loop.call_soon(os._exit, 1)
 
     async def drain(self, grace: float) -> int:
         """Let busy connections finish and close the idle ones; what is left after `grace` seconds is cut.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import logging
 import os
 import socket
@@ -16,6 +17,7 @@ import stat
 from contextlib import suppress
 
 from bridgeserve.binds import Bind
+from bridgeserve.dispatch import forked
 from bridgeserve.dispatch.base import Endpoint
 from bridgeserve.net.connection import Connection
 from bridgeserve.net.engine import Engine
@@ -148,6 +150,7 @@ class Acceptor:
         self._listening = False
         self._closed = False
         self._back_off: asyncio.TimerHandle | None = None
+        self._complain_at = 0.0  # no earlier: a line for each attempt would be ten a second
         self._making: set[asyncio.Task[None]] = set()
         self.address = address_of(listener)
         self._wildcard = isinstance(self.address, tuple) and self.address[0] in ("0.0.0.0", "::")
@@ -155,6 +158,7 @@ class Acceptor:
     def start(self) -> None:
         """Begin to accept."""
         self._engine.on_closed(self._resume)
+        forked.watch(self)
         self._resume()
 
     def _resume(self) -> None:
@@ -188,15 +192,34 @@ class Acceptor:
         except OSError as error:
             if error.errno in GONE:
                 return True
-            _log.warning("cannot accept connections: %s; trying again in %g s", error.strerror, BACK_OFF)
+            self._complain(error)
             self._pause()
             self._back_off = self._engine.loop.call_later(BACK_OFF, self._after_back_off)
             return False
+        if accepted.fileno() <= 2:
+            accepted = self._lift(accepted)
         accepted.setblocking(False)
         task = self._engine.loop.create_task(self._make(accepted, name))
         self._making.add(task)
         task.add_done_callback(self._made)
         return True
+
+    def _complain(self, error: OSError) -> None:
+        now = self._engine.loop.time()
+        if now >= self._complain_at:
+            self._complain_at = now + 1.0
+            _log.warning("cannot accept connections: %s; trying again every %g s", error.strerror, BACK_OFF)
+
+    def _lift(self, accepted: socket.socket) -> socket.socket:
+        """Away from 0, 1 and 2, which an application has closed: what it prints must not go to a client."""
+        descriptor = accepted.detach()
+        lifted = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
+        null = os.open(os.devnull, os.O_RDWR)  # this, too, may be one of the three, and then stays
+        os.dup2(null, descriptor)
+        if null > 2:
+            os.close(null)
+        _log.error("descriptor %d was closed by the application and is /dev/null from now on", descriptor)
+        return socket.socket(fileno=lifted)
 
     def _after_back_off(self) -> None:
         self._back_off = None
@@ -256,6 +279,10 @@ class Acceptor:
     def _abandon(self) -> None:
         for task in self._making:
             task.cancel()
+
+    def forked(self) -> None:
+        """See `dispatch.forked`."""
+        self._listener.close()
 
     def close(self) -> None:
         """Close the listener at once."""

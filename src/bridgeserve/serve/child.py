@@ -19,8 +19,10 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from bridgeserve.dispatch import forked
+from bridgeserve.dispatch.base import EngineGone
 from bridgeserve.dispatch.identity import identified
-from bridgeserve.dispatch.pipe import STACK_SIGNAL, Channel, EngineGone, PipePort
+from bridgeserve.dispatch.pipe import STACK_SIGNAL, Channel, PipePort
 from bridgeserve.dispatch.wsgi import WsgiRunner
 from bridgeserve.serve.application import StartupError, app_trace, prepare
 from bridgeserve.wire import ipc
@@ -62,8 +64,10 @@ def ignore_signals() -> None:
 
     Handlers, not SIG_IGN: what the application starts must not inherit it.
     """
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1):
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1)
+    for number in numbers:
         signal.signal(number, lambda number, frame: None)
+    forked.restore(*numbers)
 
 
 def load(setup: dict[str, Any]) -> WsgiRunner:
@@ -117,6 +121,7 @@ def work(
     for descriptor in descriptors:
         os.set_inheritable(descriptor, False)
     channel = Channel(socket.socket(fileno=stream), socket.socket(fileno=side), socket.socket(fileno=lane))
+    forked.watch(channel)
     try:
         _, _, payload = channel.receive()
         setup = json.loads(payload)

@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 
+from bridgeserve.dispatch import forked
 from bridgeserve.observe.logconfig import LogConfigError
 from bridgeserve.observe.logs import reopen
 from bridgeserve.serve.application import StartupError, startup_text
@@ -91,6 +92,7 @@ async def _serve(server: Server) -> int:
         server.abort()
         running.cancel()
 
+    forked.restore(signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1)
     loop.add_signal_handler(signal.SIGTERM, ask, signal.SIGTERM)
     loop.add_signal_handler(signal.SIGINT, ask, signal.SIGINT)
     loop.add_signal_handler(signal.SIGQUIT, force, signal.SIGQUIT)
