@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -158,10 +159,25 @@ def test_a_later_chunk_that_is_not_bytes_is_a_cut(chunk: Any, caplog: pytest.Log
     assert cut(serve(answer(iter([b"half", chunk]))), caplog, "must give bytes")
 
 
-def test_keyboard_interrupt_is_not_the_apps(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("error", [KeyboardInterrupt("odd"), GeneratorExit("odd"), BaseException("odd")], ids=repr)
+def test_what_is_no_exception_is_the_apps_too(error: BaseException, caplog: pytest.LogCaptureFixture) -> None:
+    """As a command we have a handler for SIGINT that raises nothing."""
+    before = signal.signal(signal.SIGINT, lambda number, frame: None)
+    try:
+        assert cut(serve(answer(Chunks(b"1", error))), caplog, "odd")
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupt_is_real_where_pythons_own_handler_is(caplog: pytest.LogCaptureFixture) -> None:
+    """Somebody serves in a loop of his own, and Ctrl-C has come while the main thread was in the application."""
     body = Chunks(b"1", KeyboardInterrupt())
-    with pytest.raises(KeyboardInterrupt):
-        serve(answer(body))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            serve(answer(body))
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert body.closed == 1
     assert caplog.messages == []
 

@@ -193,7 +193,9 @@ def environment(more: dict[str, str] | None = None) -> dict[str, str]:
     return kept | {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"} | (more or {})
 
 
-def run_command(*arguments: str, seconds: float = START, cwd: Path | None = None) -> Ended:
+def run_command(
+    *arguments: str, seconds: float = START, cwd: Path | None = None, env: dict[str, str] | None = None
+) -> Ended:
     """Run `python -m bridgeserve ARGUMENTS` that is expected to end by itself."""
     begin = time.monotonic()
     done = subprocess.run(
@@ -201,7 +203,7 @@ def run_command(*arguments: str, seconds: float = START, cwd: Path | None = None
         stdin=subprocess.DEVNULL,
         capture_output=True,
         timeout=seconds,
-        env=environment(),
+        env=environment(env),
         cwd=cwd,
         check=False,
     )

@@ -12,7 +12,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import unquote
 
-from bridgeserve.dispatch.base import ClientDisconnected, Exchange, answer
+from bridgeserve.dispatch.base import ClientDisconnected, Exchange, answer, from_outside
+from bridgeserve.dispatch.tasks import cancelled
 from bridgeserve.wire.framing import ResponseHead
 from bridgeserve.wire.gate import KNOWN_METHODS
 
@@ -76,17 +77,17 @@ class AsgiRunner:
         except ClientDisconnected:
             _log.debug("the application ended because its client left")
             exchange.abort()
-        except (Exception, SystemExit) as error:
-            # Whatever an application raises is its own affair: logged once, and the client gets a 500 or a cut.
-            # An application does not end the server either.
+        except BaseException as error:
+            # Whatever an application raises is its own affair, SystemExit and KeyboardInterrupt too: logged once, and
+            # the client gets a 500 or a cut. It does not end the server.
+            if cancelled(error) or from_outside(error):
+                cycle.fail()  # the client must be able to tell
+                raise
             if exchange.lost and from_leaving(error):
                 _log.debug("the application ended because its client left")
             else:
                 _log.exception("the ASGI application raised an exception")
             cycle.fail()
-        except BaseException:
-            cycle.fail()  # cancelled, or asked to end: the client must be able to tell
-            raise
         else:
             if result is not None:
                 _log.error("the ASGI application returned %s instead of None", type(result).__name__)

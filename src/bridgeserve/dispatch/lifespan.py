@@ -8,6 +8,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from bridgeserve.dispatch.asgi import AsgiApp, Message
+from bridgeserve.dispatch.base import from_outside
+from bridgeserve.dispatch.tasks import cancelled
 
 _log = logging.getLogger("bridgeserve.error")
 
@@ -66,6 +68,8 @@ class Lifespan:
         error = self._task.exception()
         self._task = None
         self.state = None
+        if isinstance(error, LifespanFailed):
+            raise error
         if self._mode == "on":
             raise LifespanFailed("the application does not support lifespan") from error
         if error is not None:
@@ -73,7 +77,16 @@ class Lifespan:
 
     async def _run(self) -> None:
         scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": self.state}
-        await self._app(scope, self._events.get, self._send)
+        try:
+            await self._app(scope, self._events.get, self._send)
+        except Exception:
+            raise
+        except BaseException as error:
+            # SystemExit and KeyboardInterrupt would end the loop from within a task; a CancelledError that nobody
+            # asked for would look like a stop of ours.
+            if cancelled(error) or from_outside(error):
+                raise
+            raise LifespanFailed(f"the application raised {type(error).__name__}") from error
 
     async def _send(self, message: Message) -> None:
         kind = message["type"]

@@ -11,6 +11,14 @@ from typing import Any, Self, cast
 _log = logging.getLogger("bridgeserve.error")
 
 
+def cancelled(error: BaseException) -> bool:
+    """Whether the running task ends because it was asked to. An application may raise CancelledError by itself, for
+    instance when it waits for a task that was cancelled.
+    """
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
+
+
 class Tasks:
     """An async context manager that owns tasks; leaving it cancels what is left and waits for it."""
 

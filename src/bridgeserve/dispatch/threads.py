@@ -254,8 +254,7 @@ class ThreadPool:
             _log.error("threads that are still in the application and are left behind: %d", left)
 
     def forked(self) -> None:
-        """See `dispatch.forked`. The thread that comes back from the application finds nothing to do, and ends."""
-        self._room.requests.clear()
+        """See `dispatch.forked`. The thread that comes back from the application finds no client, and ends."""
         self._crew.stop()
 
     async def drain(self, grace: float) -> None:

@@ -14,7 +14,7 @@ from math import inf
 from types import TracebackType
 from typing import Any, cast
 
-from bridgeserve.dispatch.base import ClientDisconnected
+from bridgeserve.dispatch.base import ClientDisconnected, from_outside
 from bridgeserve.dispatch.environ import Environs, early_hints
 from bridgeserve.dispatch.files import FileWrapper
 from bridgeserve.dispatch.port import Port
@@ -93,11 +93,13 @@ class WsgiRunner:
         except ClientDisconnected:
             _log.debug("the client left before its response was complete")
             port.abort()
-        except Exception:
-            # Whatever an application raises is its own affair: logged once, answered with 500 or a cut.
+        except BaseException as error:
+            # Whatever an application raises is its own affair, SystemExit and KeyboardInterrupt too: logged once,
+            # answered with 500 or a cut. It does not end the server.
+            closed = isinstance(error, GeneratorExit) and _raised_here(error)  # our caller closes this generator
+            if closed or from_outside(error):
+                raise
             call.fail()
-        except SystemExit:
-            call.fail()  # an application does not end the server
 
 
 class WsgiCall:
@@ -241,6 +243,11 @@ class WsgiCall:
                 self._port.respond(ResponseHead(500, b"", ERROR_HEADERS), b"Internal Server Error", True)
         except ClientDisconnected:
             _log.debug("the client left before it could be told")
+
+
+def _raised_here(error: BaseException) -> bool:
+    """True where it came from no deeper than the function that handles it."""
+    return error.__traceback__ is None or error.__traceback__.tb_next is None
 
 
 def _head(status: str, headers: list[tuple[str, str]]) -> ResponseHead:
