@@ -71,7 +71,8 @@ def test_a_forked_process_holds_no_socket_of_ours(
         assert server.err.wait(r"app: forked \d+", WITHIN)
         [pid] = forked(server)
         assert runs(pid)
-        assert not sockets(pid) & tcp(server.address[1])
+        # The app speaks before its copy has done anything.
+        assert eventually(lambda: not sockets(pid) & tcp(server.address[1]), WITHIN)
         idle.get("/hello")
         assert idle.read_answer().status == 200
         server.signal(signal.SIGTERM)

@@ -19,6 +19,7 @@ A lost thread that comes back ends, or takes its place again where no spare coul
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from _thread import LockType
@@ -39,6 +40,7 @@ class Crew:
 
     __slots__ = (
         "_busy",
+        "_copied",
         "_guard",
         "_hired",
         "_idle",
@@ -57,6 +59,7 @@ class Crew:
         self._room = room
         self._serve = serve
         self._stopping = False
+        self._copied = False  # we are in a process that the application has forked
         self._waking = False  # a thread was woken and has not looked at the queue yet
         self._threads: list[threading.Thread] = []
         self._hired = 0  # threads that were ever started
@@ -147,6 +150,11 @@ class Crew:
         while self._idle:
             self._release()
 
+    def forked(self) -> None:
+        """(in a process that the application has forked) The thread that did it ends the process when it comes back."""
+        self._copied = True
+        self._stopping = True
+
     def join(self, timeout: float) -> None:
         """Wait for the threads that are not lost, at most `timeout` seconds for all of them."""
         deadline = time.monotonic() + timeout
@@ -188,6 +196,8 @@ class Crew:
                         asleep.acquire()  # woken meanwhile: the wake-up is used up
                         self._waking = False
                     if self._stopping and not waiting:
+                        if self._copied:
+                            os._exit(0)
                         return
                 else:
                     asleep.acquire()

@@ -254,8 +254,8 @@ class ThreadPool:
             _log.error("threads that are still in the application and are left behind: %d", left)
 
     def forked(self) -> None:
-        """See `dispatch.forked`. The thread that comes back from the application finds no client, and ends."""
-        self._crew.stop()
+        """See `dispatch.forked`."""
+        self._crew.forked()
 
     async def drain(self, grace: float) -> None:
         """Let the threads end after what they are doing, at most `grace` seconds; lost ones are not waited for."""
