@@ -10,14 +10,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import socket
-import struct
 import time
 from math import inf
 from typing import cast
 
 from bridgeserve.dispatch.base import Endpoint
-from bridgeserve.net.engine import Engine
+from bridgeserve.net.engine import Engine, close_with_reset
 from bridgeserve.net.exchange import Exchange
 from bridgeserve.wire import cycle
 from bridgeserve.wire.events import BodyChunk, Event, Expired, Refused, Request
@@ -26,7 +24,6 @@ _log = logging.getLogger("bridgeserve.wire")
 _errors = logging.getLogger("bridgeserve.error")
 READ_AHEAD = 65536  # octets that may wait unread in front of a busy session, or unread by the application
 BURST = 16  # requests of one connection that are begun in one turn of the loop
-RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close with RST
 
 
 class Connection(asyncio.Protocol):
@@ -339,9 +336,7 @@ class Connection(asyncio.Protocol):
     def cut(self, reset: bool) -> None:
         """End a response that is not whole; `reset` where a clean end would look like a whole one."""
         if reset:
-            raw = self.transport.get_extra_info("socket")
-            if raw is not None and raw.family != socket.AF_UNIX:
-                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            close_with_reset(self.transport)
             self.abort()
         else:
             self._close()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
+import struct
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from bridgeserve.net.upgrade import Upgrades
 
 Begun = tuple[Request, Endpoint, float]
+RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close with RST
 QUIET = 1.0  # seconds that an idle connection must have been quiet before a drain closes it
 
 
@@ -192,3 +195,10 @@ class Engine:
         for connection in left:
             connection.abort()
         return len(left)
+
+
+def close_with_reset(transport: asyncio.Transport) -> None:
+    """Let the close of a TCP connection be seen as a failure."""
+    raw = transport.get_extra_info("socket")
+    if raw is not None and raw.family != socket.AF_UNIX:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
