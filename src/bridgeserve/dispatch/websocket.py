@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from bridgeserve.dispatch.asgi import VERSIONS, AsgiRunner, Message, from_leaving
-from bridgeserve.dispatch.base import ClientDisconnected, Exchange, answer
+from bridgeserve.dispatch.base import ClientDisconnected, Exchange, answer, from_outside
+from bridgeserve.dispatch.tasks import cancelled
 from bridgeserve.wire.framing import ResponseHead
 
 _log = logging.getLogger("bridgeserve.error")
@@ -97,16 +98,16 @@ class WebSocketRunner:
         except ClientDisconnected:
             _log.debug("the application ended because its client left")
             cycle.end(True)
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             # Whatever an application raises is its own affair: logged once, and the client gets a 500 or 1011.
+            if cancelled(error) or from_outside(error):
+                cycle.end(True)  # the client must be able to tell
+                raise
             if from_leaving(error):
                 _log.debug("the application ended because its client left")
             else:
                 _log.exception("the ASGI application raised an exception")
             cycle.end(True)
-        except BaseException:
-            cycle.end(True)  # cancelled, or asked to end: the client must be able to tell
-            raise
         else:
             if result is not None:
                 _log.error("the ASGI application returned %s instead of None", type(result).__name__)

@@ -15,7 +15,7 @@ from math import inf
 from typing import cast
 
 from bridgeserve.dispatch.base import Endpoint
-from bridgeserve.net.engine import Engine, close_with_reset
+from bridgeserve.net.engine import Engine, close_copy, close_with_reset
 from bridgeserve.net.exchange import Exchange
 from bridgeserve.wire import cycle
 from bridgeserve.wire.events import BodyChunk, Event, Expired, Refused, Request
@@ -346,8 +346,9 @@ class Connection(asyncio.Protocol):
         self._closing = True
         self.transport.abort()
 
-    def disown(self) -> None:
-        """(in a process that the application has forked) What happens here is not for our client."""
+    def forked(self) -> None:
+        """See `Open`."""
+        close_copy(self.transport)
         if self._exchange is not None:
             self._exchange.lost = True
 

@@ -39,6 +39,9 @@ class Open(Protocol):
     def abort(self) -> None:
         """Drop the connection and what it has not sent."""
 
+    def forked(self) -> None:
+        """See `dispatch.forked`: close the copy of the socket; what is said here is not for the client."""
+
 
 class Protocols:
     """Makes the session of a new connection; all that the wire needs to know."""
@@ -171,8 +174,7 @@ class Engine:
     def forked(self) -> None:
         """See `dispatch.forked`. The loop's own descriptors are shared with the parent: it must not turn again."""
         for connection in list(self.connections):
-            os.close(connection.transport.get_extra_info("socket").fileno())
-            connection.disown()
+            connection.forked()
         self.loop.call_soon(os._exit, 1)
 
     async def drain(self, grace: float) -> int:
@@ -195,6 +197,11 @@ class Engine:
         for connection in left:
             connection.abort()
         return len(left)
+
+
+def close_copy(transport: asyncio.BaseTransport) -> None:
+    """(in a process that the application has forked) Close the descriptor and leave the loop out of it."""
+    os.close(transport.get_extra_info("socket").fileno())
 
 
 def close_with_reset(transport: asyncio.Transport) -> None:

@@ -15,7 +15,7 @@ from math import inf
 
 from bridgeserve.dispatch.base import ClientDisconnected
 from bridgeserve.dispatch.websocket import WebSocketClosed
-from bridgeserve.net.engine import Begun, Engine
+from bridgeserve.net.engine import Begun, Engine, close_copy
 from bridgeserve.wire import websocket
 from bridgeserve.wire.websocket import Closing, WebSocketSession
 
@@ -310,6 +310,11 @@ class WebSocketConnection(asyncio.Protocol):
         """Drop the connection and what it has not sent."""
         self._finishing = True
         self._transport.abort()
+
+    def forked(self) -> None:
+        """See `Open`."""
+        close_copy(self._transport)
+        self._descriptor = -1
 
     # --- time ----------------------------------------------------------------------------------
 
