@@ -12,9 +12,10 @@ RUN_STAMP := $(VENV)/.installed-run
 TEST_STAMP := $(VENV)/.installed-test
 BENCH_STAMP := $(VENV)/.installed-bench
 PEERS_STAMP := $(VENV)/.installed-peers
+FUZZ_STAMP := $(VENV)/.installed-fuzz
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint format fuzz fuzz-examples bench bench-quick bench-micro bench-instructions conformance-peers autobahn audit test-lowest container-test clean
+.PHONY: help serve test lint format fuzz fuzz-guided fuzz-examples bench bench-quick bench-micro bench-instructions conformance-peers autobahn audit test-lowest container-test clean
 
 help:
 	@echo "make serve           run the demo app on $(BIND)"
@@ -22,6 +23,7 @@ help:
 	@echo "make lint            the same without the tests"
 	@echo "make format          rewrite the sources in the house's format"
 	@echo "make fuzz            fuzz sessions and connections, FUZZ_SECONDS=600 long"
+	@echo "make fuzz-guided     the same guided by coverage (atheris)"
 	@echo "make fuzz-examples   property tests, many more examples"
 	@echo "make bench           measure beside other servers, everything: hours"
 	@echo "make bench-quick     the same for the targets only: under three minutes"
@@ -50,6 +52,10 @@ $(BENCH_STAMP): pyproject.toml | $(BIN)/python
 	@$(PIP) --editable '.[bench-bjoern]' >/dev/null 2>&1 || echo "bjoern did not build and is left out: apt-get install libev-dev"
 	@touch $@ $(RUN_STAMP)
 
+$(FUZZ_STAMP): $(TEST_STAMP)
+	$(PIP) --editable '.[fuzz]'
+	@touch $@
+
 $(PEERS_STAMP): pyproject.toml | $(BIN)/python
 	$(PIP) --editable '.[peers]'
 	@touch $@ $(RUN_STAMP)
@@ -72,6 +78,10 @@ format: $(TEST_STAMP)
 FUZZ_SECONDS ?= 600
 fuzz: $(TEST_STAMP)
 	$(BIN)/python -m tests.property --seconds $(FUZZ_SECONDS)
+
+# The same inputs, but those are mutated that reach new code; it works in .fuzz/.
+fuzz-guided: $(FUZZ_STAMP)
+	$(BIN)/python -m tests.property.guided --seconds $(FUZZ_SECONDS)
 
 # The property tests with the profile "fuzz".
 fuzz-examples: $(TEST_STAMP)
