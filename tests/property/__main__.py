@@ -7,8 +7,10 @@ executions comes at the end. A slice that hangs ends the run with the place wher
 from __future__ import annotations
 
 import argparse
+import contextlib
 import faulthandler
 import random
+import signal
 import sys
 import time
 from collections import Counter
@@ -20,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from property import fuzz, streams, turmoil
 from property.hunt import hunt, keep
 
-SLICE = 60.0
+SLICE = 20.0
 HANG = 300.0
 Slice = Callable[[int, float], tuple[int, list[tuple[bytes, str]]]]
 
@@ -60,15 +62,17 @@ def main() -> int:
     end = time.monotonic() + given.seconds
     done: Counter[str] = Counter()
     finds = 0
-    while (left := end - time.monotonic()) > 0:
-        for name, (run, folder) in FUZZERS.items():
-            faulthandler.dump_traceback_later(SLICE + HANG, exit=True)
-            count, found = run(rng.randrange(1 << 32), min(SLICE, left / len(FUZZERS)))
-            done[name] += count
-            finds += len(found)
-            for data, fault in found:
-                sys.stdout.write(f"{name}: {keep(data, folder)}\n{fault}\n")
-                sys.stdout.flush()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with contextlib.suppress(KeyboardInterrupt):  # what was done until then is told all the same
+        while (left := end - time.monotonic()) > 0:
+            for name, (run, folder) in FUZZERS.items():
+                faulthandler.dump_traceback_later(SLICE + HANG, exit=True)
+                count, found = run(rng.randrange(1 << 32), min(SLICE, left / len(FUZZERS)))
+                done[name] += count
+                finds += len(found)
+                for data, fault in found:
+                    sys.stdout.write(f"{name}: {keep(data, folder)}\n{fault}\n")
+                    sys.stdout.flush()
     faulthandler.cancel_dump_traceback_later()
     counts = ", ".join(f"{name} {count:,}" for name, count in done.items())
     sys.stdout.write(f"{sum(done.values()):,} executions from the seed {seed} ({counts}), {finds} finds\n")
