@@ -46,8 +46,8 @@ COMMANDS = """
 | `--check` `--check-config` | Load the app, say what it is and which mode would run it, and stop. |
 | `--completion bash\\|zsh\\|fish` | Print the completion for a shell and stop. |
 | `--print-config` | Print each value and where it came from, and stop. |
-| `--version` | Print the version and stop. |
-| `--help` | Print the options and stop. |
+| `-v` `--version` | Print the version and stop. |
+| `-h` `--help` | Print the options and stop. |
 """
 
 ACCESS = """

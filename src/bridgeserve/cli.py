@@ -85,7 +85,7 @@ def _version(context: click.Context, parameter: click.Parameter, value: bool) ->
 
 
 @_with_options
-@click.command(cls=shell.Command, context_settings={"help_option_names": ["--help"], "max_content_width": 110})
+@click.command(cls=shell.Command, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.argument("app", required=False)
 @click.option("--check", "--check-config", is_flag=True, help="Load the app, say what it is, and stop.")
 @click.option("--print-config", is_flag=True, help="Print each value and where it came from, and stop.")
@@ -98,6 +98,7 @@ def _version(context: click.Context, parameter: click.Parameter, value: bool) ->
     help="Print the completion for a shell and stop.",
 )
 @click.option(
+    "-v",
     "--version",
     is_flag=True,
     is_eager=True,

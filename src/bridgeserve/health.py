@@ -1,8 +1,8 @@
 """Ask the server of this container how it is: `python -m bridgeserve.health [PATH]`. Roof, beside `cli.py`.
 
 For a HEALTHCHECK in an image that has neither curl nor a shell. Where the server listens is read as the
-server reads it, from the environment (BRIDGESERVE_BIND, PORT and the like); what its command line said is not
-known here. PATH is "/" when it is left out.
+server reads it, from the environment (BRIDGESERVE_BIND, PORT and the like) and the TOML file of the current
+directory; what its command line said is not known here. PATH is "/" when it is left out.
 
 Exit code 0: an answer below 500 came within two seconds. Even 404 and 400 say that server and app are awake.
 Exit code 1: anything else, with the reason on stderr. Docker and Podman keep it (`inspect`).

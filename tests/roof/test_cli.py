@@ -47,7 +47,8 @@ def test_help_names_every_option_and_alias() -> None:
 
 
 def test_version() -> None:
-    assert call("--version").stdout == f"bridgeserve {__version__}\n"
+    assert call("--version").stdout == call("-v").stdout == f"bridgeserve {__version__}\n"
+    assert call("--help").stdout == call("-h").stdout
 
 
 @pytest.mark.parametrize(

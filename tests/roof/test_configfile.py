@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bridgeserve.configfile import file_layer
 from bridgeserve.settings import OPTIONS
@@ -179,6 +182,47 @@ def test_every_option_is_a_key(tmp_path: Path, name: str) -> None:
     (tmp_path / "bridgeserve.toml").write_text(f"{name.replace('_', '-')} = {{}}\n")
     assert f"line 1: {name.replace('_', '-')}: a table is not allowed; allowed: " in refusal(tmp_path)
     assert option.help
+
+
+TEXTS = st.sampled_from(
+    [
+        "1",
+        "-1",
+        "0.5",
+        "1e400",
+        "nan",
+        "true",
+        "''",
+        "'a b'",
+        "':1'",
+        "['x']",
+        "[1, 'x']",
+        "{a = 1}",
+        "[]",
+        "2020-01-01",
+        "12345678901234567890123",
+        "'X-A: b'",
+        "'unix:'",
+        '"\\u0000"',
+        '"\\ud7ff"',
+        "07:32:00",
+        "'\x7f'",
+        "=",
+    ]
+)
+KEYS = st.sampled_from([*OPTIONS, "limit-queue", "nope", "'quoted key'", '""', "a.b"])
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(KEYS, TEXTS), max_size=4))
+def test_whatever_a_file_holds_it_is_read_or_refused(pairs: list[tuple[str, str]]) -> None:
+    with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
+        file.write("\n".join(f"{key} = {value}" for key, value in pairs))
+        file.flush()
+        try:
+            Sources(given={"config": file.name}, environ={}).read()
+        except ConfigError as error:
+            assert file.name in str(error)
 
 
 def test_python_reads_the_file_that_it_names_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
