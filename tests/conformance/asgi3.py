@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from conformance.case import ANSWER, Answer, Case, Outcome, answered
 from conformance.pep3333 import get
 
@@ -14,7 +16,9 @@ CLOSED = "Disconnected Client - send exception"
 ERRORS = "Error Handling"
 APPLICATIONS = "Applications"
 STATE = "Lifespan State"
+EXTENSIONS = "Extensions"
 CHUNKS = "HTTP: a note on chunked transfer encodings"
+APP = (Path(__file__).resolve().parent / "apps" / "asgi3_app.py").read_bytes()
 OURS_500 = answered(Answer(500, "length", without=("x-old", "x-split")))
 
 
@@ -196,6 +200,68 @@ CASES = [
     ),
     gives("/trailers-without-the-extension", START, "trailers: optional, false", Answer(200, body=b"x")),
     fails("/raises-after-start", START, "the head need not be sent before the first body event", "secret of the app"),
+    # --- extensions
+    says(
+        "/extensions",
+        EXTENSIONS,
+        "the scope names those that are there",
+        str([f"http.response.{word}" for word in ("early_hint", "pathsend", "trailers", "zerocopysend")]),
+    ),
+    Case(
+        "trailers",
+        EXTENSIONS + ", HTTP Trailers",
+        "with trailers=True they end the response; for a client with TE: trailers (RFC 9110 6.5.1)",
+        get("/trailers", "TE: trailers"),
+        answered(Answer(200, "chunked", {"trailer x-sum": "6", "trailer x-more": "7"}, body=b"onetwo")),
+    ),
+    Case(
+        "trailers that nobody asked for",
+        EXTENSIONS + ", HTTP Trailers",
+        "without TE: trailers none may be sent (RFC 9110 6.5.1)",
+        get("/trailers"),
+        answered(Answer(200, "chunked", without=("trailer x-sum",), body=b"onetwo")),
+    ),
+    Case(
+        "trailers in HTTP/1.0",
+        EXTENSIONS + ", HTTP Trailers",
+        "there are no chunks, and so no trailers",
+        get("/trailers", "TE: trailers", version="1.0"),
+        answered(Answer(200, "close", body=b"onetwo"), stays=False),
+    ),
+    cut("/promised-trailers", EXTENSIONS + ", HTTP Trailers", "the response is not whole", "without completing"),
+    gives(
+        "/hint",
+        EXTENSIONS + ", Early Hint",
+        "103 before the response; debug information is for test clients and harms nobody",
+        Answer(103, fields={"link": "</a.css>; rel=preload"}),
+        Answer(200, "length", body=b"x"),
+    ),
+    gives("/path", EXTENSIONS + ", Path Send", "the file is the body", Answer(200, "length", body=APP)),
+    Case(
+        "a HEAD of a path",
+        EXTENSIONS + ", Path Send",
+        "HEAD has no body, and the length of a GET",
+        get("/path", method="HEAD"),
+        answered(Answer(200, fields={"content-length": str(len(APP))}, body=b"")),
+        heads=(0,),
+    ),
+    gives(
+        "/pieces-of-a-file",
+        EXTENSIONS + ", Zero Copy Send",
+        "offset, count, and without an offset from where the file stands",
+        Answer(200, "chunked", body=APP[3:13] + b"=====" + APP[:5]),
+    ),
+    gives(
+        "/pieces-of-a-file?length",
+        EXTENSIONS + ", Zero Copy Send",
+        "the same with a length",
+        Answer(200, "length", body=APP[3:13] + b"=====" + APP[:5]),
+    ),
+    refuses("/refuses-trailers-nobody-promised", EXTENSIONS, RAISES + ": trailers without trailers=True"),
+    refuses("/refuses-a-hint-after-the-start", EXTENSIONS, RAISES + ": a hint after the start"),
+    refuses("/refuses-a-path-first", EXTENSIONS, RAISES + ": a file before the start"),
+    refuses("/refuses-a-relative-path", EXTENSIONS, RAISES + ": a path that is not absolute"),
+    refuses("/refuses-a-link-of-text", EXTENSIONS, RAISES + ": a link that is no byte string"),
     # --- errors
     refuses("/refuses-a-body-first", START, "start is needed before body: " + RAISES),
     refuses("/refuses-an-unknown-type", ERRORS, RAISES + ": an unknown type"),

@@ -177,8 +177,11 @@ class Wire:
             got.body += self._exactly(size, got)
             if self._exactly(2, got) != b"\r\n":
                 raise Garbage("chunk data without its CRLF")
-        while self._until(b"\r\n", True):
-            pass  # trailers
+        while line := self._until(b"\r\n", True):
+            match = FIELD.fullmatch(line)
+            if match is None:
+                raise Garbage(f"trailer {line[:60]!r}")
+            got.fields.append((f"trailer {match[1].decode().lower()}", match[2].decode("latin-1")))
 
 
 def is_probe(got: Got) -> bool:

@@ -53,6 +53,7 @@ class FakeExchange:
         self.calls: list[str] = []
         self.head: ResponseHead | None = None
         self.body = b""
+        self.trailers = b""
         self.complete = False
         self.aborted = False
         self.informed: list[bytes] = []
@@ -84,10 +85,11 @@ class FakeExchange:
             self.calls.append("write")
             self._take(data, False)
 
-    def finish(self, data: bytes = b"") -> None:
+    def finish(self, data: bytes = b"", trailers: bytes = b"") -> None:
         if not self.lost:
             assert self.responded, "the end before the head"
             self.calls.append("finish")
+            self.trailers = trailers
             self._take(data, True)
 
     def _take(self, data: bytes, end: bool) -> None:

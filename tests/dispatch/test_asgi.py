@@ -75,6 +75,12 @@ def test_the_scope_of_a_plain_request() -> None:
         "headers": [(b"host", b"test"), (b"accept", b"*/*"), (b"x-two", b"\xff")],
         "client": ("192.0.2.1", 1234),
         "server": ("192.0.2.2", 80),
+        "extensions": {
+            "http.response.early_hint": {},
+            "http.response.pathsend": {},
+            "http.response.trailers": {},
+            "http.response.zerocopysend": {},
+        },
     }
 
 

@@ -212,7 +212,7 @@ def test_an_answer_does_not_wait_for_ever() -> None:
 def test_the_client_closes(octets: bytes, learnt: int, answer: int | None) -> None:
     ws = session()
     ((code, _),) = told(ws, octets)  # type: ignore[misc]
-    assert code == learnt
+    assert (code, type(code)) == (learnt, int)
     ws.answer_close(0.0)
     assert code_of(frames(ws.data_to_send())) == answer
     ws.answer_close(0.0)

@@ -1,8 +1,8 @@
 """ASGI 3 over HTTP: one application call for one exchange.
 
 Order of events (ASGI specification, HTTP connection scope): `http.response.start` once, then
-`http.response.body` until one without `more_body`. Anything else raises into the application; what it
-says after a complete response is ignored.
+`http.response.body` until one without `more_body`; with the extensions it is the table of `dispatch.extensions`.
+Anything else raises into the application; what it says after a complete response is ignored.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import unquote
 
+from bridgeserve.dispatch import extensions
 from bridgeserve.dispatch.base import ClientDisconnected, Exchange, answer, from_outside
 from bridgeserve.dispatch.tasks import cancelled
 from bridgeserve.wire.framing import ResponseHead
@@ -60,6 +61,7 @@ class AsgiRunner:
             "headers": request.headers,
             "client": endpoint.client,
             "server": endpoint.server,
+            "extensions": extensions.SCOPE.copy(),
         }
         if self.state is not None:
             scope["state"] = self.state.copy()
@@ -101,18 +103,19 @@ class AsgiRunner:
 class AsgiCycle:
     """`receive` and `send` of one exchange."""
 
-    __slots__ = ("_body_read", "_exchange", "_head", "_started", "complete")
+    __slots__ = ("_body_read", "_head", "_started", "complete", "exchange", "trailing")
 
     def __init__(self, exchange: Exchange) -> None:
-        self._exchange = exchange
+        self.exchange = exchange
         self._body_read = False
         self._head: ResponseHead | None = None  # held until the first body message
         self._started = False
+        self.trailing: extensions.Trailing | None = None  # the trailers that were promised
         self.complete = False
 
     async def receive(self) -> Message:
         """The next piece of the request body; `http.disconnect` after the response or when the client left."""
-        exchange = self._exchange
+        exchange = self.exchange
         if not self._body_read:
             if exchange.request.complete:
                 self._body_read = True
@@ -135,16 +138,18 @@ class AsgiCycle:
         :raises RuntimeError: a message in the wrong order; TypeError, ValueError: one that cannot be sent.
         """
         kind = message["type"]
-        exchange = self._exchange
+        exchange = self.exchange
         if kind == "http.response.body":
             if not self._started:
-                raise RuntimeError("expected 'http.response.start' first, got 'http.response.body'")
+                raise RuntimeError(extensions.unexpected(self.state, kind))
             if self.complete:
                 return
             body = message.get("body", b"")
             if body.__class__ is not bytes:
                 body = _octets(body)
             more = message.get("more_body", False)
+            if self.trailing is not None:
+                more = self.trailing.body(more)
             if exchange.lost:
                 self.complete = not more
                 raise ClientDisconnected("the client left")
@@ -163,17 +168,33 @@ class AsgiCycle:
             if self.complete:
                 return
             if self._started:
-                raise RuntimeError("expected 'http.response.body', got a second 'http.response.start'")
+                raise RuntimeError(extensions.unexpected(self.state, kind))
             self._head = ResponseHead.of(message["status"], message.get("headers", ()))
             self._started = True
-        elif not self.complete:
-            raise RuntimeError(f"expected 'http.response.start' or 'http.response.body', got {kind!r}")
+            if message.get("trailers", False):
+                self.trailing = extensions.Trailing()
+        else:
+            await extensions.send(self, message, kind)
+
+    @property
+    def state(self) -> str:
+        """The state of the response, as a row of `extensions.TABLE`; for what is not common, and for errors."""
+        if not self._started:
+            return "not started"
+        if self._head is not None:
+            return "started"
+        return "before its trailers" if self.trailing is not None and self.trailing.body_ended else "in its body"
+
+    def take_head(self) -> ResponseHead | None:
+        """The head, if it is not sent yet: who takes it sends it."""
+        head, self._head = self._head, None
+        return head
 
     def fail(self) -> None:
         """End an exchange that the application did not: 500 before the head, a cut connection after it."""
-        if not self.complete and not self._exchange.lost:
+        if not self.complete and not self.exchange.lost:
             self.complete = True
-            answer(self._exchange, 500)
+            answer(self.exchange, 500)
 
 
 def from_leaving(error: BaseException | None) -> bool:

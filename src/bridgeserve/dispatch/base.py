@@ -84,8 +84,8 @@ class Exchange(Protocol):
     def write(self, data: bytes) -> None:
         """Send more of the body."""
 
-    def finish(self, data: bytes = b"") -> None:
-        """Send the last octets."""
+    def finish(self, data: bytes = b"", trailers: bytes = b"") -> None:
+        """Send the last octets; `trailers` are field lines, dropped where no chunks are sent."""
 
     def inform(self, payload: bytes) -> None:
         """Send an interim response (`wire.framing.informational`); dropped for HTTP/1.0."""

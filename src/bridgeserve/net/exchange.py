@@ -97,12 +97,12 @@ class Exchange:
         if buffers:
             self._write_more(buffers)
 
-    def finish(self, data: bytes = b"") -> None:
+    def finish(self, data: bytes = b"", trailers: bytes = b"") -> None:
         """Send the last octets."""
         if self.lost:
             return
         self.sent += len(data)
-        buffers = self.connection.session.finish(data)
+        buffers = self.connection.session.finish(data, trailers)
         if buffers:
             self._write_more(buffers)
         self._end(self.connection.engine.now())

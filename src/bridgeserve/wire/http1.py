@@ -362,15 +362,15 @@ class Http1Session:
         assert self._left is not None
         self._left -= count
 
-    def finish(self, data: bytes = b"") -> list[bytes]:
-        """The last octets of the response."""
+    def finish(self, data: bytes = b"", trailers: bytes = b"") -> list[bytes]:
+        """The last octets of the response; `trailers` are whole lines (RFC 9112 section 7.1.2)."""
         pieces = self.write(data)
         self.state = self.state.on[cycle.RESPONSE_END]
         if self._left:
             self.fault = "response body shorter than its Content-Length"
             self._keep = False
         elif self._chunked:
-            pieces.append(b"0\r\n\r\n")
+            pieces.append(b"0\r\n%b\r\n" % trailers)
         return pieces
 
     def recycle(self, now: float) -> bool | None:

@@ -262,8 +262,8 @@ class WebSocketSession:
         except UnicodeDecodeError:
             return self._fault(BAD_DATA, "the reason of a close is not UTF-8", now)
         self._step(PEER_CLOSE, now)
-        self._close_code, self._close_reason = close.code, close.reason
-        return Closing(close.code, close.reason)
+        self._close_code, self._close_reason = int(close.code), close.reason  # the library has an enum of its own
+        return Closing(self._close_code, close.reason)
 
     def _fault(self, code: int, reason: str, now: float) -> Closing:
         """The peer broke the protocol: nothing more of it is read (RFC 6455 section 7.1.7)."""

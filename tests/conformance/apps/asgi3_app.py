@@ -268,6 +268,46 @@ ROUTES |= {
 }
 
 
+# --- extensions ------------------------------------------------------------------------------------------
+
+TRAILERS = [
+    body(b"one", more_body=True),
+    body(b"two"),
+    {"type": "http.response.trailers", "headers": [(b"x-sum", b"6")], "more_trailers": True},
+    {"type": "http.response.trailers", "headers": [(b"x-more", b"7")]},
+]
+PATHSEND = {"type": "http.response.pathsend", "path": __file__}
+HINT = {"type": "http.response.early_hint", "links": [b"</a.css>; rel=preload"]}
+
+ROUTES |= {
+    "/trailers": _sends(_start(trailers=True), *TRAILERS),
+    "/promised-trailers": _sends(_start(trailers=True), body(b"one")),
+    "/hint": _sends(HINT, {"type": "http.response.debug", "info": {}}, START, body(b"x")),
+    "/path": _sends(START, PATHSEND),
+    "/refuses-trailers-nobody-promised": _refuses([START], TRAILERS[-1]),
+    "/refuses-a-hint-after-the-start": _refuses([START], HINT),
+    "/refuses-a-path-first": _refuses([], PATHSEND),
+    "/refuses-a-relative-path": _refuses([START], {**PATHSEND, "path": "asgi3_app.py"}),
+    "/refuses-a-link-of-text": _refuses([], {**HINT, "links": ["</a.css>"]}),
+}
+
+
+@fact
+def extensions(scope: Scope) -> object:
+    return sorted(scope["extensions"])
+
+
+@route
+async def pieces_of_a_file(scope: Scope, receive: Receive, send: Send) -> None:
+    """With a length the socket takes them itself, without one they go in chunks."""
+    length = [(b"content-length", b"20")] if scope["query_string"] else []
+    with open(__file__, "rb") as file:  # noqa: ASYNC230  small, and there
+        await send(_start(headers=[TEXT, *length]))
+        await send({"type": "http.response.zerocopysend", "file": file, "offset": 3, "count": 10, "more_body": True})
+        await send(body(b"=====", more_body=True))
+        await send({"type": "http.response.zerocopysend", "file": file.fileno(), "count": 5})
+
+
 # --- errors ----------------------------------------------------------------------------------------------
 
 
