@@ -1,4 +1,4 @@
-"""The command: `python -m benchmarks run|quick|list|report|flame`."""
+"""The command: `python -m benchmarks run|quick|list|report|flame|overload`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from benchmarks import flame as flames
+from benchmarks import overload
 from benchmarks.errors import BenchmarkError
 from benchmarks.figures import Results, has_histogram
 from benchmarks.loads import wrk
@@ -201,6 +202,23 @@ def flame_command(mode: str, workload: str, seconds: int, native: bool, out: Pat
     path.parent.mkdir(parents=True, exist_ok=True)
     flames.record(mode, workload, seconds, native, path)
     click.echo(path)
+
+
+@main.command("overload")
+@click.option("--rounds", type=click.IntRange(1, 100), default=3, show_default=True)
+@click.option("--seconds", type=click.FloatRange(1, 120), default=10, show_default=True, help="Of each load.")
+@click.option("--page", type=click.Path(path_type=Path, exists=True), help="Put the table between its marks.")
+def overload_command(rounds: int, seconds: float, page: Path | None) -> None:
+    """Send three times what our modes can do, and show what became of it."""
+    found = {}
+    for mode in overload.MODES:
+        tell(mode)
+        found[mode] = overload.rounds(mode, rounds, seconds)
+    text = overload.table(found)
+    click.echo(text)
+    if page is not None:
+        marked = put_into_page(page.read_text(encoding="utf-8"), text, overload.PAGE_MARKS)
+        page.write_text(marked, encoding="utf-8")
 
 
 def command() -> None:

@@ -183,9 +183,9 @@ def markdown(run: Run, charts: str = "") -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def put_into_page(page: str, text: str) -> str:
+def put_into_page(page: str, text: str, marks: tuple[str, str] = PAGE_MARKS) -> str:
     """The page with the text between its marks. Raises BenchmarkError for a page without them."""
-    first, last = PAGE_MARKS
+    first, last = marks
     if page.count(first) != 1 or page.count(last) != 1:
         raise BenchmarkError(f"the page has to hold {first} and {last} once each")
     return re.sub(f"{first}.*?{last}", lambda _: f"{first}\n\n{text.strip()}\n\n{last}", page, flags=re.S)

@@ -89,6 +89,13 @@ async def io_wait(scope: Message, receive: Receive, send: Send) -> None:
     await _answer(send, content.BODY)
 
 
+async def nap(scope: Message, receive: Receive, send: Send) -> None:
+    """Hold one of the places for a moment."""
+    _http(scope)
+    await asyncio.sleep(content.NAP_SECONDS)
+    await _answer(send, content.BODY)
+
+
 async def cpu(scope: Message, receive: Receive, send: Send) -> None:
     """Compute."""
     _http(scope)

@@ -16,6 +16,7 @@ FILE_VARIABLE = "BENCHMARK_FILE"  # names the file of the workload `file` to the
 SLOW_PATH = "/slow"
 SLOW_SECONDS = 1.0
 WAIT_SECONDS = 0.05
+NAP_SECONDS = 0.02
 # About 5 ms on a server core of the early 2020s. A fixed amount of work: a loop that watches the clock would do
 # less of it the more threads take turns.
 CPU_LOOPS = 55_000

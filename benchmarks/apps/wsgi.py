@@ -66,6 +66,12 @@ def io_wait(environ: Environ, start_response: Start) -> Iterable[bytes]:
     return _answer(start_response, content.BODY)
 
 
+def nap(environ: Environ, start_response: Start) -> Iterable[bytes]:
+    """Hold a thread for a moment."""
+    time.sleep(content.NAP_SECONDS)
+    return _answer(start_response, content.BODY)
+
+
 def cpu(environ: Environ, start_response: Start) -> Iterable[bytes]:
     """Compute."""
     return _answer(start_response, content.compute(), "text/plain")

@@ -17,7 +17,7 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Timeouts:
-    """Seconds, except min_body_rate: octets a second (0: no floor)."""
+    """Seconds, except min_body_rate: octets a second (0: no floor) of a body, in either direction."""
 
     header: float = 10.0
     body: float = 30.0
@@ -25,6 +25,11 @@ class Timeouts:
     write: float = 30.0
     keep_alive: float = 75.0
     linger: float = 2.0
+
+    @property
+    def least_read(self) -> int:
+        """Octets that a client that is behind must take within the write timeout."""
+        return max(int(self.min_body_rate * self.write), 1)
 
 
 @dataclass(frozen=True)

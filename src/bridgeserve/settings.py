@@ -215,12 +215,17 @@ class Settings(LogSettings, WebSocketSettings):
     min_body_rate: int = option(
         "int",
         "Timeouts",
-        "Octets a second that a body must bring over its last 10 s, else 408; 0: off.",
+        "Octets a second that a request body must bring over its last 10 s, else 408, and that a client must take"
+        " while it is behind with its answer, over --timeout-write, else a cut; 0: off.",
         64,
         minimum=0,
     )
     timeout_write: float = option(
-        "float", "Timeouts", "Longest stall of a client that does not read, in seconds.", 30.0, minimum=0.1
+        "float",
+        "Timeouts",
+        "Longest stall of a client that does not read its answer, in seconds; then a cut.",
+        30.0,
+        minimum=0.1,
     )
     timeout_keep_alive: float = option(
         "float",

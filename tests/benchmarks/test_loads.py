@@ -15,6 +15,7 @@ from benchmarks.loads import transfer, wrk
 from benchmarks.loads.client import Clients
 from benchmarks.loads.steady import Steady, schedule
 from benchmarks.messages import Template, connect, template
+from benchmarks.overload import Round, load, table
 from toy import Respond, ToyServer, answer
 
 Toy = Callable[[Respond], ToyServer]
@@ -173,3 +174,14 @@ def test_transfers_in_both_directions(toy: Toy) -> None:
         transfer.fetch(connection, template("/stream").one(), 4 * len(content.PIECE))
     with connect(server.port) as connection, pytest.raises(BenchmarkError, match="262144 octets and not 1"):
         transfer.fetch(connection, template("/stream").one(), 1)
+
+
+def test_the_crowd_counts_refusals_apart(toy: Toy) -> None:
+    replies = [answer(), answer(status=b"503 Busy", more=b"Retry-After: 1\r\n"), answer(status=b"503 Busy")]
+    server = toy(lambda request, number: replies[number])
+    found = [load(server.port, 20.0, 0.05) for _ in replies]
+    assert [(len(each.accepted), len(each.refused)) for each in found] == [(1, 0), (0, 1), (0, 1)]
+    assert [sum(each.others.values()) for each in found] == [0, 0, 1]
+    assert all(each.over < 5 for each in found)
+    figures = table({"toy": [Round(400.0, *found)]})
+    assert "| toy | 400/s |" in figures

@@ -13,6 +13,8 @@ import pytest
 
 # The helpers beside this file are imported as e2e.server, e2e.raw and so on.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+# The open model of the benchmarks is the load of some tests.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from e2e import raw
 from e2e.server import ServerProcess

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 from typing import Self
 
 WAIT = 10.0  # seconds for any one read
@@ -68,6 +69,11 @@ class RawClient:
 
     def close(self) -> None:
         """Leave."""
+        self.socket.close()
+
+    def reset(self) -> None:
+        """Leave with a RST."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.socket.close()
 
     def send(self, data: bytes) -> None:

@@ -117,6 +117,28 @@ def test_a_busy_connection_reads_ahead_within_bounds() -> None:
     on_wire(test)
 
 
+@pytest.mark.parametrize("busy", [False, True])
+def test_a_head_may_be_larger_than_what_is_read_ahead(busy: bool) -> None:
+    """Also one that has come, in part, behind a request that takes its time."""
+    large = GET[:-2] + b"".join(b"X-%d: %b\r\n" % (number, b"v" * 8000) for number in range(9)) + b"\r\n"
+    assert len(large) > READ_AHEAD
+
+    async def test(wire: Wire) -> None:
+        if busy:
+            wire.client.send(GET)
+        for start in range(0, len(large), 1000):
+            wire.client.send(large[start : start + 1000])
+        if busy:
+            assert not wire.client.reading
+            ok(wire.app.last)
+        await turns()
+        assert len(wire.app.last.request.headers) == 10
+        ok(wire.app.last)
+        assert wire.client.read() == HELLO * (1 + busy)
+
+    on_wire(test)
+
+
 def test_no_request_begins_while_the_client_does_not_read() -> None:
     async def test(wire: Wire) -> None:
         client = wire.client
@@ -353,8 +375,8 @@ def test_slow_progress_keeps_the_connection(ahead: int) -> None:
         exchange = wire.app.last
         begin(exchange, b"x" * 100_000)
         exchange.write(b"y" * ahead)
-        for _ in range(100):
-            client.take(100)
+        for _ in range(40):
+            client.take(2000)
             await moment(29.0)
         assert not client.aborted
         client.take(10**6)
@@ -394,13 +416,13 @@ def test_a_whole_answer_that_nobody_reads() -> None:
         wire.client.send(CLOSE)
         assert wire.client.is_closing() and not wire.client.lost
         await moment(20.0)
-        wire.client.take(1)
+        wire.client.take(2000)
         await moment(20.0)
         assert not wire.client.aborted
         await moment(31.0)
         assert wire.client.aborted
 
-    on_wire(test, lambda exchange: ok(exchange, b"x" * 1000))
+    on_wire(test, lambda exchange: ok(exchange, b"x" * 5000))
 
 
 # --- refusals and lingering ------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 All of it runs on the loop. The timer is armed lazily: it is moved only when the next deadline is
 earlier than the one it waits for, and looks at the deadlines again when it fires. Writing has its
-own deadline, which is pushed on as long as the client takes octets at all.
+own deadline, which is pushed on as long as the client takes octets, and not too few.
 """
 
 from __future__ import annotations
@@ -153,10 +153,10 @@ class Connection(asyncio.Protocol):
             self._advancing = False
         if session.deadline < self._timer_at and not self._closing:
             self._arm(session.deadline)
-        if session.pending and self._reading and session.unread > READ_AHEAD:
-            self._pause_reading()
-        elif not self._reading:
+        if not self._reading:
             self.resume_reading()
+        elif session.pending and session.unread > READ_AHEAD and session.state is not cycle.HEAD:
+            self._pause_reading()
 
     def _begin(self, request: Request, now: float) -> None:
         engine = self.engine
@@ -273,7 +273,10 @@ class Connection(asyncio.Protocol):
 
     def resume_reading(self) -> None:
         """Read from the socket again, unless too much waits: of the body, or of what the client has sent behind it."""
-        if self._reading or self._closing or self.session.unread > READ_AHEAD:
+        session = self.session
+        if self._reading or self._closing:
+            return
+        if session.unread > READ_AHEAD and session.state is not cycle.HEAD:  # a head has a limit of its own
             return
         if self._exchange is None or self._exchange.unread <= READ_AHEAD:
             self._reading = True
@@ -378,8 +381,8 @@ class Connection(asyncio.Protocol):
         now = self.engine.now()
         if self._write_deadline <= now:
             unsent = self.transport.get_write_buffer_size()
-            if unsent and unsent >= self._unsent:
-                _log.debug("closed: the client does not read")
+            if unsent and unsent > self._unsent - self.engine.protocols.timeouts.least_read:
+                _log.debug("closed: the client does not read, or too slowly")
                 self.abort()
                 return
             if unsent:
