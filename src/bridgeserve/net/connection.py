@@ -383,7 +383,8 @@ class Connection(asyncio.Protocol):
             unsent = self.transport.get_write_buffer_size()
             if unsent and unsent > self._unsent - self.engine.protocols.timeouts.least_read:
                 _log.debug("closed: the client does not read, or too slowly")
-                self.abort()
+                # A plain close leaves what is unsent in the system's memory for as long as the client likes.
+                self.cut(reset=True)
                 return
             if unsent:
                 self._watch_writing()
