@@ -1,8 +1,7 @@
 """One connection: it moves octets between a transport and a session, and keeps one timer.
 
-All of it runs on the loop. The timer is armed lazily: it is moved only when the next deadline is
-earlier than the one it waits for, and looks at the deadlines again when it fires. Writing has its
-own deadline, which is pushed on as long as the client takes octets, and not too few.
+All of it runs on the loop. The timer is armed lazily: it is moved only when the next deadline is earlier than the one
+it waits for, and looks at the deadlines again when it fires. Writing has its own deadline, pushed on by progress.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ class Connection(asyncio.Protocol):
         "_reading",
         "_timer",
         "_timer_at",
-        "_unsent",
+        "_unsent_most",
         "_writable",
         "_write_deadline",
         "engine",
@@ -58,7 +57,7 @@ class Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = inf
         self._write_deadline = inf
-        self._unsent = 0
+        self._unsent_most = 0  # octets that may be left at the write deadline
         self._writable = True
         self._reading = True
         self._advancing = False
@@ -274,10 +273,8 @@ class Connection(asyncio.Protocol):
     def resume_reading(self) -> None:
         """Read from the socket again, unless too much waits: of the body, or of what the client has sent behind it."""
         session = self.session
-        if self._reading or self._closing:
-            return
-        if session.unread > READ_AHEAD and session.state is not cycle.HEAD:  # a head has a limit of its own
-            return
+        if self._reading or self._closing or (session.unread > READ_AHEAD and session.state is not cycle.HEAD):
+            return  # a head has a limit of its own, and needs the rest of it
         if self._exchange is None or self._exchange.unread <= READ_AHEAD:
             self._reading = True
             self.transport.resume_reading()
@@ -367,11 +364,12 @@ class Connection(asyncio.Protocol):
 
     def wrote_ahead(self, octets: int) -> None:
         """More was written while the client does not keep up: that is no sign that it reads nothing."""
-        self._unsent += octets
+        self._unsent_most += octets
 
     def _watch_writing(self) -> None:
-        self._unsent = self.transport.get_write_buffer_size()
-        self._write_deadline = self.engine.loop.time() + self.engine.protocols.timeouts.write
+        timeouts = self.engine.protocols.timeouts
+        self._unsent_most = max(self.transport.get_write_buffer_size() - timeouts.least_read, 0)
+        self._write_deadline = self.engine.loop.time() + timeouts.write
         if self._write_deadline < self._timer_at:
             self._arm(self._write_deadline)
 
@@ -381,15 +379,13 @@ class Connection(asyncio.Protocol):
         now = self.engine.now()
         if self._write_deadline <= now:
             unsent = self.transport.get_write_buffer_size()
-            if unsent and unsent > self._unsent - self.engine.protocols.timeouts.least_read:
+            if unsent > self._unsent_most:
                 _log.debug("closed: the client does not read, or too slowly")
-                # A plain close leaves what is unsent in the system's memory for as long as the client likes.
-                self.cut(reset=True)
+                self.cut(reset=True)  # a plain close leaves what is unsent to the system, as long as the client likes
                 return
+            self._write_deadline = inf
             if unsent:
                 self._watch_writing()
-            else:
-                self._write_deadline = inf
         session = self.session
         if session.deadline <= now and not self._closing:
             event = session.handle_deadline(now)

@@ -152,11 +152,11 @@ class Exchange:
         if not self.lost and not self.responded and self.request.version != "1.0":
             self.connection.transport.write(payload)
 
-    def abort(self) -> None:
+    def abort(self, reset: bool = False) -> None:
         """Cut the connection so that the client can tell that the response is not whole."""
         if not self.lost and self.connection.owns(self):
             self.lost = self.disconnected = True
-            self.connection.cut(reset=self.responded and self.request.version == "1.0")
+            self.connection.cut(reset or (self.responded and self.request.version == "1.0"))
             self._wake()  # a client that does not read would keep the connection, and who waits for it, a while longer
 
     async def drain(self) -> None:

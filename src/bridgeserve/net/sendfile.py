@@ -72,7 +72,7 @@ async def _piece(exchange: Exchange, target: int, file: int, offset: int, count:
         try:
             await asyncio.wait_for(writable, exchange.connection.engine.protocols.timeouts.write)
         except TimeoutError:
-            exchange.abort()
+            exchange.abort(reset=True)
             raise ClientDisconnected("the client does not read") from None
         finally:
             loop.remove_writer(target)
