@@ -118,7 +118,7 @@ async def _hops(count: int) -> None:
             for _ in range(left):
                 room.enter(_Waiting())  # type: ignore[arg-type]
                 if len(room) == 1:
-                    crew.wake()
+                    crew.expect()
             async with asyncio.timeout(30.0):
                 await done.wait()
     finally:

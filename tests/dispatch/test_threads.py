@@ -82,6 +82,29 @@ def test_many_requests_through_a_small_pool(run: Run) -> None:
 # --- waiting ---------------------------------------------------------------------------------------
 
 
+def test_a_slow_request_after_quick_ones_holds_up_nobody(run: Run) -> None:
+    other_is_served = threading.Event()
+
+    def app(environ: dict[str, Any], start_response: StartResponse) -> list[bytes]:
+        if environ["PATH_INFO"] == "/waits":
+            assert other_is_served.wait(LIMIT)
+        elif environ["PATH_INFO"] == "/other":
+            other_is_served.set()
+        return hello(environ, start_response)
+
+    async def main() -> None:
+        async with make_pool(app, 2) as pool:
+            for _ in range(3):
+                quick = [get(pool, b"/quick") for _ in range(10)]
+                for exchange in quick:
+                    await ended(exchange)
+            # Both are there when the first thread wakes: it takes the one, and does not wake the other thread.
+            for exchange in [get(pool, b"/waits"), get(pool, b"/other")]:
+                await ended(exchange)
+
+    run(main)
+
+
 def test_those_that_wait_run_in_order_and_the_rest_is_refused(run: Run) -> None:
     app = Gate()
 

@@ -12,7 +12,7 @@ import pytest
 
 from bridgeserve.dispatch import wsgi as module
 from dispatch.fake_port import FakePort, make_request
-from dispatch.wsgi_apps import PLAIN, App, Chunks, Environ, StartResponse, answer, cut, runner, serve
+from dispatch.wsgi_apps import PLAIN, App, Chunks, Environ, StartResponse, answer, cut, runner, serve, steps
 
 # --- legal apps, inside the validator ---------------------------------------------------------------
 
@@ -271,22 +271,35 @@ def test_a_callable_object_and_a_class_are_apps() -> None:
 def test_steps_pause_after_each_chunk_that_is_not_the_last() -> None:
     port = FakePort()
     body = Chunks(b"1", b"2")
-    seen = [(port.sent, port.complete, body.closed) for _ in runner(answer(body)).steps(port)]
+    seen = [(port.sent, port.complete, body.closed) for _ in steps(answer(body), port)]
     assert seen == [(b"1", False, 0), (b"12", False, 0)]
     assert (port.complete, body.closed) == (True, 1)
 
 
 def test_steps_of_a_list_do_not_pause() -> None:
-    assert list(runner(answer([b"hello"])).steps(FakePort())) == []
+    assert list(steps(answer([b"hello"]), FakePort())) == []
 
 
 def test_closing_the_steps_closes_the_iterable() -> None:
     body = Chunks(b"1", b"2")
     port = FakePort()
-    steps = runner(answer(body)).steps(port)
-    next(steps)
-    steps.close()
+    paused = steps(answer(body), port)
+    next(paused)
+    paused.close()
     assert (body.closed, port.complete) == (1, False)
+
+
+def test_an_error_of_closing_early_is_logged_and_the_response_cut(caplog: pytest.LogCaptureFixture) -> None:
+    class Body(Chunks):
+        def close(self) -> None:
+            raise KeyError("at the end")
+
+    port = FakePort()
+    paused = steps(answer(Body(b"1", b"2")), port)
+    next(paused)
+    paused.close()
+    assert port.cut
+    assert "the WSGI application failed" in caplog.text
 
 
 # --- the context ------------------------------------------------------------------------------------
@@ -332,8 +345,7 @@ def test_requests_whose_steps_alternate_do_not_share_a_context() -> None:
             seen.append((path, VARIABLE.get()))
             yield b"x"
 
-    run = runner(app)
-    for _ in zip(*(run.steps(FakePort(make_request(target=path))) for path in (b"/a", b"/b")), strict=True):
+    for _ in zip(*(steps(app, FakePort(make_request(target=path))) for path in (b"/a", b"/b")), strict=True):
         assert VARIABLE.get() == "outside"
     assert seen == [("/a", "/a"), ("/b", "/b")] * 2
 

@@ -28,6 +28,16 @@ def serve(app: App, port: FakePort | None = None) -> FakePort:
     return port
 
 
+def steps(app: App, port: FakePort) -> Iterator[None]:
+    """Run an app step by step: pauses after each chunk that is not the last, ends the call early when closed."""
+    call = runner(app).begin(port)
+    try:
+        while call.step():
+            yield
+    finally:
+        call.end()
+
+
 def answer(body: Any, status: str = "200 OK", headers: Any = PLAIN) -> App:
     """An app with that answer."""
 

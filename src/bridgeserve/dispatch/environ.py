@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -165,15 +164,3 @@ def _addresses(endpoint: Endpoint) -> dict[str, str]:
         cgi["SERVER_NAME"], cgi["SERVER_PORT"] = "localhost", "80"
     endpoint.cgi = cgi
     return cgi
-
-
-Inform = Callable[[list[tuple[str, str]]], None]
-
-
-def early_hints(port: Port) -> Inform:
-    """environ["wsgi.early_hints"]: send 103 with the given headers (RFC 8297)."""
-
-    def inform(headers: list[tuple[str, str]]) -> None:
-        port.inform(103, [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers])
-
-    return inform

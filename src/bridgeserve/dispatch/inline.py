@@ -8,9 +8,9 @@ import io
 import logging
 import time
 from asyncio import _set_running_loop
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine
 from types import TracebackType
-from typing import Any, BinaryIO, Self, cast
+from typing import Any, BinaryIO, Self, TypeVar, cast
 
 from bridgeserve.dispatch.admission import Gatekeeper
 from bridgeserve.dispatch.asgi import AsgiCycle, AsgiRunner
@@ -19,12 +19,13 @@ from bridgeserve.dispatch.body import collect
 from bridgeserve.dispatch.tasks import Tasks
 from bridgeserve.dispatch.watch import Watch, cut_off, task_stack
 from bridgeserve.dispatch.websocket import WebSocket, WebSocketRunner
-from bridgeserve.dispatch.wsgi import WsgiRunner
+from bridgeserve.dispatch.wsgi import WsgiCall, WsgiRunner
 from bridgeserve.groups import Admission
 from bridgeserve.wire.events import Request
 from bridgeserve.wire.framing import ResponseHead, informational
 
 _log = logging.getLogger("bridgeserve.error")
+Result = TypeVar("Result")
 
 
 class InlineAsgi:
@@ -118,7 +119,7 @@ class InlineAsgi:
 
 
 class InlinePort:
-    """The port of an application that runs on the loop: nothing blocks, so `steps` are paced by the caller.
+    """The port of an application that runs on the loop: nothing blocks, so the steps are paced by the caller.
 
     PEP 3333's `write()` cannot wait here; what it leaves unsent is bounded by BACKLOG_MAX, above it the
     connection is cut.
@@ -197,11 +198,13 @@ class InlineWsgi:
         self._watch = None if seconds is None else Watch(seconds, self._streams, self._expire)
         self._timed: dict[Exchange, float] = {}  # the streams that the watch looks at, and since when they run
         self._gate = self._make_gate(admission)
+        self._loop: asyncio.AbstractEventLoop
 
     def _make_gate(self, admission: Admission) -> Gatekeeper:
         return Gatekeeper(admission, self._start)
 
     async def __aenter__(self) -> Self:
+        self._loop = asyncio.get_running_loop()
         await self._tasks.__aenter__()
         if self._watch is not None:
             self._watch.start()
@@ -231,27 +234,27 @@ class InlineWsgi:
             self._gate.admit(exchange)
 
     def _start(self, exchange: Exchange) -> None:
-        steps = self._runner.steps(InlinePort(exchange))
-        began = 0.0 if self._watch is None else asyncio.get_running_loop().time()
-        if step(steps):
+        call = self._runner.begin(InlinePort(exchange))
+        began = 0.0 if self._watch is None else self._loop.time()
+        if self._out_of_the_loop(call.step):
             if self._watch is not None:
                 self._timed[exchange] = began
-            self._tasks.spawn(self._rest(exchange, steps))
+            self._tasks.spawn(self._rest(exchange, call))
         else:
             self._end(exchange)
 
-    async def _rest(self, exchange: Exchange, steps: Generator[None, None, None]) -> None:
+    async def _rest(self, exchange: Exchange, call: WsgiCall) -> None:
         """The remaining steps of a streamed response, each when the client can take it."""
         try:
             more = True
             while more:
                 await asyncio.sleep(0)  # others have their turn between two chunks
                 await exchange.drain()
-                more = step(steps)
+                more = self._out_of_the_loop(call.step)
         except ClientDisconnected:
             pass
         finally:
-            _out_of_the_loop(steps.close)  # closes the application's iterable
+            self._out_of_the_loop(call.end)  # closes the application's iterable
             self._end(exchange)
 
     def _streams(self) -> list[tuple[Exchange, float]]:
@@ -271,33 +274,23 @@ class InlineWsgi:
         exchange.abort()  # only where the application left its response incomplete
         self._gate.release()
 
+    def _out_of_the_loop(self, call: Callable[[], Result]) -> Result:
+        """Call code of a WSGI application.
+
+        It is synchronous and must not find the loop that it runs on: Django refuses its ORM where one runs,
+        `asyncio.run` refuses to start. So the loop is out of sight meanwhile. (Each look at the running loop is a
+        system call, getpid; so it is not looked at here.)
+        """
+        _set_running_loop(None)
+        try:
+            return call()
+        finally:
+            _set_running_loop(self._loop)
+
     def statistics(self) -> dict[str, int]:
         """Requests that run, wait, and were refused."""
         gate = self._gate
         return {"running": gate.running, "waiting": len(gate.room), "refused": gate.room.refused}
-
-
-def step(steps: Generator[None, None, None]) -> bool:
-    """One step; False at the end."""
-    try:
-        _out_of_the_loop(steps.__next__)
-    except StopIteration:
-        return False
-    return True
-
-
-def _out_of_the_loop(call: Callable[[], object]) -> None:
-    """Call code of a WSGI application.
-
-    It is synchronous and must not find the loop that it runs on: Django refuses its ORM where one runs,
-    `asyncio.run` refuses to start. So the loop is out of sight meanwhile.
-    """
-    loop = asyncio.get_running_loop()
-    _set_running_loop(None)
-    try:
-        call()
-    finally:
-        _set_running_loop(loop)
 
 
 async def spool(exchange: Exchange, memory: int) -> bool:

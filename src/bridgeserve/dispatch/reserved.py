@@ -27,7 +27,7 @@ class ReservedThreads(ThreadPool):
     def _admit(self, exchange: Exchange) -> None:
         lines = self._lines
         if lines.admit(exchange, lines.line_of(exchange), self._limit) and lines.requests:
-            self._crew.wake()
+            self._crew.expect()
 
     def _serve(self, exchange: Exchange) -> None:
         super()._serve(exchange)
@@ -37,7 +37,7 @@ class ReservedThreads(ThreadPool):
         super()._expire(exchange)
         self._lines.end(exchange)  # its thread is lost, or has served it meanwhile
         if self._lines.requests:
-            self._crew.wake()
+            self._crew.expect()
 
 
 class ReservedProcesses(ProcessPool):

@@ -281,7 +281,7 @@ class ThreadPool:
             return
         room.enter(exchange)
         if len(room) == 1:
-            self._crew.wake()
+            self._crew.expect()
 
     def _serve(self, exchange: Exchange) -> None:
         """(pool thread) Run one request. From here on the exchange is the thread's."""

@@ -1,7 +1,7 @@
 """PEP 3333, once: calls an application and brings its response to a port.
 
-The same code serves every mode. `steps` is a generator that pauses after each chunk that is not the
-last, so that a caller on the loop can wait for the client; `run` is for a caller that may block.
+The same code serves every mode. `WsgiCall.step` comes back after each chunk that is not the last, so
+that a caller on the loop can wait for the client; `WsgiRunner.run` is for a caller that may block.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 import contextvars
 import logging
 import sys
-from collections.abc import Callable, Generator, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from math import inf
 from types import TracebackType
 from typing import Any, cast
 
 from bridgeserve.dispatch.base import ClientDisconnected, from_outside
-from bridgeserve.dispatch.environ import Environs, early_hints
+from bridgeserve.dispatch.environ import Environs
 from bridgeserve.dispatch.files import FileWrapper
 from bridgeserve.dispatch.port import Port
 from bridgeserve.wire.framing import BODYLESS, ResponseHead
@@ -66,72 +66,105 @@ class WsgiRunner:
 
     def run(self, port: Port) -> None:
         """Serve one request to its end. Errors of the application are logged and answered, not raised."""
-        for _ in self.steps(port):
-            pass
+        call = WsgiCall(self._app, port, self._environs)
+        call.context.run(call.run)
 
-    def steps(self, port: Port) -> Generator[None, None, None]:
-        """Serve one request; pauses after each chunk that is not the last.
-
-        Everything of the application runs in one context of its own. Closing the generator early closes
-        the application's iterable.
-        """
-        context = contextvars.copy_context()
-        call = WsgiCall(self._app, port)
-        errors = self._environs.errors
-        try:
-            try:
-                if context.run(call.begin, self._environs):
-                    while context.run(call.next_chunk):
-                        yield
-            finally:
-                # The only place that closes: so it happens once, whatever ended the response.
-                if call.close is not None:
-                    port.flush()
-                    context.run(call.close)
-                if errors.begun:
-                    errors.flush()
-        except ClientDisconnected:
-            _log.debug("the client left before its response was complete")
-            port.abort()
-        except BaseException as error:
-            # Whatever an application raises is its own affair, SystemExit and KeyboardInterrupt too: logged once,
-            # answered with 500 or a cut. It does not end the server.
-            closed = isinstance(error, GeneratorExit) and _raised_here(error)  # our caller closes this generator
-            if closed or from_outside(error):
-                raise
-            call.fail()
+    def begin(self, port: Port) -> WsgiCall:
+        """A call of the application that is made step by step: see `WsgiCall.step`."""
+        return WsgiCall(self._app, port, self._environs)
 
 
 class WsgiCall:
-    """One call of an application: start_response, write, the iterable."""
+    """One call of an application: start_response, write, the iterable.
 
-    __slots__ = ("_app", "_head", "_iterator", "_left", "_port", "_sent", "_single", "close")
+    Everything of the application runs in one context of its own, which is `context`.
+    """
 
-    def __init__(self, app: WsgiApp, port: Port) -> None:
+    __slots__ = ("_app", "_close", "_environs", "_head", "_iterator", "_left", "_port", "_sent", "_single", "context")
+
+    def __init__(self, app: WsgiApp, port: Port, environs: Environs) -> None:
         self._app = app
         self._port = port
+        self._environs = environs
         self._head: ResponseHead | None = None
         self._sent = False  # the head is out
         self._iterator: Iterator[bytes] | None = None
         self._left: float = inf  # octets that the client can still get of a response in pieces
         self._single = False  # the iterable says that it has one chunk
-        self.close: Callable[[], object] | None = None  # the iterable's; the caller of `begin` owes it
+        self._close: Callable[[], object] | None = None  # the iterable's; owed once
+        self.context = contextvars.copy_context()
 
-    def begin(self, environs: Environs) -> bool:
+    def run(self) -> None:
+        """(in the context) Serve the request to its end."""
+        while self._advance():
+            pass
+
+    def step(self) -> bool:
+        """Call the application, or send its next chunk; False when the request has ended.
+
+        Errors of the application are logged and answered, not raised.
+        """
+        return self.context.run(self._advance)
+
+    def end(self) -> None:
+        """Give up what is left of the response: the application's iterable is closed. Its errors are logged."""
+        self.context.run(self._abandon)
+
+    def _abandon(self) -> None:
+        try:
+            self._finish()
+        except BaseException as error:  # as in `_advance`
+            if from_outside(error):
+                raise
+            self._fail()
+
+    def _advance(self) -> bool:
+        more = False
+        try:
+            try:
+                more = self._next_chunk() if self._iterator is not None else self._begin()
+            finally:
+                if not more:
+                    self._finish()
+        except ClientDisconnected:
+            _log.debug("the client left before its response was complete")
+            self._port.abort()
+        except BaseException as error:
+            # Whatever an application raises is its own affair, SystemExit and KeyboardInterrupt too: logged once,
+            # answered with 500 or a cut. It does not end the server.
+            if from_outside(error):
+                raise
+            self._fail()
+            return False
+        return more
+
+    def _finish(self) -> None:
+        """The only place that closes the iterable: so it happens once, whatever ended the response."""
+        close, self._close = self._close, None
+        try:
+            if close is not None:
+                self._port.flush()
+                close()
+        finally:
+            errors = self._environs.errors
+            if errors.begun:
+                errors.flush()
+
+    def _begin(self) -> bool:
         """Call the application; True when its iterable has chunks to ask for."""
-        environ = environs.make(self._port)
-        environ["wsgi.early_hints"] = early_hints(self._port)
+        environ = self._environs.make(self._port)
+        environ["wsgi.early_hints"] = self.early_hints
         result = self._app(environ, self.start_response)
         kind = result.__class__
         if (kind is list or kind is tuple) and self._whole(result):
             return False
-        self.close = getattr(result, "close", None)
+        self._close = getattr(result, "close", None)
         if isinstance(result, FileWrapper) and self._send_file(result):
             return False
         # PEP 3333 "Handling the Content-Length Header": a length of 1 may be relied on.
         self._single = hasattr(kind, "__len__") and len(cast(Sized, result)) == 1
         self._iterator = iter(result)
-        return True
+        return self._next_chunk()
 
     def _whole(self, chunks: Any) -> bool:
         """A list or tuple: in one piece where that copies little; False: it has to be iterated."""
@@ -146,7 +179,7 @@ class WsgiCall:
         self._end(body)
         return True
 
-    def next_chunk(self) -> bool:
+    def _next_chunk(self) -> bool:
         """Send the next chunk; False when the response is complete."""
         assert self._iterator is not None
         for chunk in self._iterator:
@@ -177,6 +210,10 @@ class WsgiCall:
             raise ApplicationError("start_response was called a second time without exc_info")
         self._head = _head(status, headers)
         return self.write
+
+    def early_hints(self, headers: list[tuple[str, str]]) -> None:
+        """environ["wsgi.early_hints"]: send 103 with these headers (RFC 8297)."""
+        self._port.inform(103, [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers])
 
     def write(self, data: bytes) -> None:
         """PEP 3333 "The write() Callable"."""
@@ -231,7 +268,7 @@ class WsgiCall:
         self._port.finish()
         return True
 
-    def fail(self) -> None:
+    def _fail(self) -> None:
         """The exception being handled is the application's: log it, answer 500 or cut."""
         request = self._port.request
         path = request.path.decode("latin-1")
@@ -243,11 +280,6 @@ class WsgiCall:
                 self._port.respond(ResponseHead(500, b"", ERROR_HEADERS), b"Internal Server Error", True)
         except ClientDisconnected:
             _log.debug("the client left before it could be told")
-
-
-def _raised_here(error: BaseException) -> bool:
-    """True where it came from no deeper than the function that handles it."""
-    return error.__traceback__ is None or error.__traceback__.tb_next is None
 
 
 def _head(status: str, headers: list[tuple[str, str]]) -> ResponseHead:
