@@ -50,6 +50,20 @@ def processes(size: int, **admission: Any) -> Pool:
     return ReservedProcesses(setup, Children(size=size), limits, (1000, True), lambda: None)
 
 
+@pytest.fixture
+def run() -> Run:
+    """Run on asyncio's loop: nothing here is a matter of the loop, and children are slow to start twice."""
+
+    def run_limited(main: Callable[[], Awaitable[None]]) -> None:
+        async def limited() -> None:
+            async with asyncio.timeout(20.0):
+                await main()
+
+        asyncio.run(limited())
+
+    return run_limited
+
+
 @pytest.fixture(params=[threads, processes])
 def make(request: pytest.FixtureRequest) -> Make:
     made: Make = request.param

@@ -88,8 +88,11 @@ async def _client(address: tuple[str, int], row: Row) -> Fate:
     return Fate(bytes(read), seconds, ended)
 
 
-async def play(addresses: Mapping[str, tuple[str, int]], rows: Mapping[str, Row]) -> dict[tuple[str, str], Fate]:
-    """Every row at every server, all at once; the fates by server and row."""
+Fates = dict[tuple[str, str], Fate]  # by server and row
+
+
+async def play(addresses: Mapping[str, tuple[str, int]], rows: Mapping[str, Row]) -> Fates:
+    """Every row at every server, all at once."""
     pairs = list(itertools.product(addresses, rows))
     fates = await asyncio.gather(*(_client(addresses[server], rows[row]) for server, row in pairs))
     return dict(zip(pairs, fates, strict=True))

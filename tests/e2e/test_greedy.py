@@ -11,12 +11,13 @@ import select
 import socket
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
 from bridgeserve.groups import Limits
 from bridgeserve.wire.gate import head_limit
-from e2e.greedy import CHUNKED, DRIP, EXPECT, GET, LENGTH, Fate, Row, play
+from e2e.greedy import CHUNKED, DRIP, EXPECT, GET, LENGTH, Fates, Row, play
 from e2e.raw import RawClient
 from e2e.server import APPS, MIB, ServerProcess, eventually
 
@@ -59,35 +60,12 @@ def servers(start_shared: Callable[..., ServerProcess]) -> dict[str, ServerProce
     return {name: start_shared(*app, *SHORT, app_dir=APPS) for name, app in SERVERS.items()}
 
 
-@pytest.fixture(scope="module")
-def fates(servers: dict[str, ServerProcess]) -> dict[tuple[str, str], Fate]:
-    """All clients at once: the slowest takes twelve seconds."""
-    return asyncio.run(play({name: server.address for name, server in servers.items()}, ROWS))
-
-
-@pytest.mark.parametrize("row", ROWS)
-@pytest.mark.parametrize("server", SERVERS)
-def test_each_has_its_end(fates: dict[tuple[str, str], Fate], server: str, row: str) -> None:
-    wanted, found = ROWS[row], fates[server, row]
-    assert found.ended
-    assert found.statuses == wanted.statuses
-    assert found.seconds > wanted.after - 0.1
-    assert found.seconds < wanted.after + (2 * wanted.after if wanted.after > 9 else 0) + NOISE
-    for status in (408, 413, 414, 431):
-        if status in wanted.statuses:
-            assert b"connection: close" in found.read.lower()
-
-
-@pytest.mark.parametrize("name", SERVERS)
-def test_nothing_of_them_is_left(
-    fates: dict[tuple[str, str], Fate], servers: dict[str, ServerProcess], name: str
-) -> None:
-    server = servers[name]
-    # Served: the requests without a body. An ASGI app is called at the head of the others too.
-    assert calls(server) == 3 if server.mode == "threads" else calls(server) > 3
-    assert eventually(lambda: sockets(server) <= 2, 10.0), sockets(server)  # the listener, and one of the loop's own
-    assert "Traceback" not in server.err.text
-    assert "error" not in server.err.text
+@pytest.fixture(scope="module", autouse=True)
+def playing(servers: dict[str, ServerProcess]) -> Iterator[Future[Fates]]:
+    """All rows at once, which takes twelve seconds, mostly of waiting: the other tests of this file run meanwhile."""
+    addresses = {name: server.address for name, server in servers.items()}
+    with ThreadPoolExecutor(1) as pool:
+        yield pool.submit(lambda: asyncio.run(play(addresses, ROWS)))
 
 
 def calls(server: ServerProcess) -> int:
@@ -229,7 +207,7 @@ def many_descriptors() -> Iterator[None]:
 
 @pytest.mark.usefixtures("many_descriptors")
 def test_5000_connections_that_say_nothing(start: Callable[..., ServerProcess]) -> None:
-    server = start("plain_wsgi:application", "--threads", "2", "--timeout-header", "5", app_dir=APPS)
+    server = start("plain_wsgi:application", "--threads", "2", "--timeout-header", "3", app_dir=APPS)
     silent: list[socket.socket] = []
     try:
         for number in range(SILENT):
@@ -251,7 +229,7 @@ def test_5000_connections_that_say_nothing(start: Callable[..., ServerProcess]) 
 @pytest.mark.parametrize("app", ["plain_wsgi:application", "plain_asgi:application"])
 def test_the_limit_of_connections(start: Callable[..., ServerProcess], app: str) -> None:
     """Beyond it, connections wait in the system, and are served when others close, by whoever's wish."""
-    server = start(app, "--limit-connections", "3", "--timeout-header", "2", app_dir=APPS)
+    server = start(app, "--limit-connections", "3", "--timeout-header", "1", app_dir=APPS)
     with contextlib.ExitStack() as stack:
         first = [stack.enter_context(RawClient(server.address)) for _ in range(3)]
         for raw in first[:2]:
@@ -263,10 +241,37 @@ def test_the_limit_of_connections(start: Callable[..., ServerProcess], app: str)
         assert not select.select([raw.socket for raw in waiting], [], [], 0.3)[0]
         first[0].close()
         assert waiting[0].read_answer().status == 200
-        assert first[2].ended()  # it has said nothing for two seconds
+        assert first[2].ended()  # it has said nothing for a second
         assert waiting[1].read_answer().status == 200
         first[1].get("/first")  # one that has its place keeps it
         assert first[1].read_answer().status == 200
+
+
+# --- the rows ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize("server", SERVERS)
+def test_each_has_its_end(playing: Future[Fates], server: str, row: str) -> None:
+    wanted, found = ROWS[row], playing.result(60.0)[server, row]
+    assert found.ended
+    assert found.statuses == wanted.statuses
+    assert found.seconds > wanted.after - 0.1
+    assert found.seconds < wanted.after + (2 * wanted.after if wanted.after > 9 else 0) + NOISE
+    for status in (408, 413, 414, 431):
+        if status in wanted.statuses:
+            assert b"connection: close" in found.read.lower()
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_nothing_of_them_is_left(playing: Future[Fates], servers: dict[str, ServerProcess], name: str) -> None:
+    playing.result(60.0)
+    server = servers[name]
+    # Served: the requests without a body. An ASGI app is called at the head of the others too.
+    assert calls(server) == 3 if server.mode == "threads" else calls(server) > 3
+    assert eventually(lambda: sockets(server) <= 2, 10.0), sockets(server)  # the listener, and one of the loop's own
+    assert "Traceback" not in server.err.text
+    assert "error" not in server.err.text
 
 
 def test_the_limit_of_a_head_is_where_the_page_says() -> None:
