@@ -147,6 +147,7 @@ CASES = [
         send=frame(TEXT, b"x"),
         frames=("ready", "x"),
     ),
+    Case("/receives-before-it-accepts", GONE, "a receive may wait already", send=frame(TEXT, b"x"), frames=("x",)),
     Case("/closes", CLOSE, "code: 1000 by default"),
     Case("/closes-with-a-reason", CLOSE, "code and reason", code=3001, reason="done é"),
     Case("/closes-without-a-reason", CLOSE, "reason: None is the default", code=3001),

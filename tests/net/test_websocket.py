@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from bridgeserve.dispatch.base import ClientDisconnected
-from bridgeserve.dispatch.websocket import WebSocketClosed
+from bridgeserve.dispatch.websocket import WebSocketClosed, WebSocketCycle
 from bridgeserve.groups import Timeouts, WebSocketLimits
 from bridgeserve.net import upgrade
 from bridgeserve.net.upgrade import Upgrade, Upgrades
-from bridgeserve.net.websocket import LINGER, QUEUE, WebSocketConnection
+from bridgeserve.net.websocket import LINGER, QUEUE, READ_AHEAD, WebSocketConnection
 from net.clock import moment, run_virtual, turns
 from net.memory import Wire
 from wire.frames import BINARY, PING, PONG, TEXT, Frames, close, code_of, frame, read
@@ -144,6 +144,23 @@ def test_a_client_that_left_cannot_be_accepted() -> None:
     run_virtual(main)
 
 
+def test_who_receives_before_it_accepts_gets_the_messages() -> None:
+    """As Quart does: one task receives, another one accepts."""
+
+    async def main() -> None:
+        with SocketWire() as wire:
+            wire.client.send(GOOD)
+            cycle = WebSocketCycle(wire.asked[0])
+            assert (await cycle.receive())["type"] == "websocket.connect"
+            receiving = asyncio.ensure_future(cycle.receive())
+            await turns()
+            await cycle.send({"type": "websocket.accept"})
+            wire.client.send(frame(TEXT, b"x"))
+            assert await receiving == {"type": "websocket.receive", "text": "x"}
+
+    run_virtual(main)
+
+
 def test_frames_behind_the_handshake_are_not_lost() -> None:
     async def main() -> None:
         with SocketWire() as wire:
@@ -247,6 +264,21 @@ def test_many_small_frames_leave_turns_to_others() -> None:
             assert live.next_message() is None
             await turns(20)
             assert live.next_message() == "x"
+
+    run_virtual(main)
+
+
+def test_a_flood_of_control_frames_does_not_pile_up() -> None:
+    async def main() -> None:
+        with SocketWire() as wire:
+            live = wire.open()
+            for _ in range(100):
+                wire.client.send(frame(PING, b"p" * 100) * 300)
+            assert not wire.client.reading
+            assert live._session.unread < READ_AHEAD + 300 * 106
+            await turns(400)
+            assert wire.client.reading
+            assert len(wire.frames()) == 30_000
 
     run_virtual(main)
 

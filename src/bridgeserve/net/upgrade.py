@@ -116,7 +116,7 @@ class Upgrade:
         extension = "" if self._deflate is None else self._deflate.response
         head = handshake.switching(self._handshake, subprotocol, headers, extension, engine.protocols.preamble)
         descriptor, rest = http.switch()
-        exchange.lost = exchange.responded = True
+        exchange.leave(lost=True)  # a task that already waits for the first message learns that there is a WebSocket
         session = WebSocketSession(self._limits, self._deflate, now)
         begun = (exchange.request, exchange.endpoint, exchange.started)
         socket = WebSocketConnection(engine, begun, http.transport, descriptor, session)

@@ -22,6 +22,7 @@ from bridgeserve.wire.websocket import Closing, WebSocketSession
 _log = logging.getLogger("bridgeserve.wire")
 QUEUE = 16  # messages that wait for the application
 QUEUE_OCTETS = 131072  # their size; at least one message waits whatever its size
+READ_AHEAD = 65536  # octets that may wait unread while others have their turn
 LINGER = 2.0  # seconds that a client gets to read our close frame before the connection is closed
 
 
@@ -38,6 +39,7 @@ class WebSocketConnection(asyncio.Protocol):
         "_end",
         "_engine",
         "_finishing",
+        "_going",
         "_queue",
         "_queued",
         "_reading",
@@ -71,6 +73,7 @@ class WebSocketConnection(asyncio.Protocol):
         self._end: Closing | None = None  # behind what is in the queue
         self._waiters: list[asyncio.Future[None]] = []
         self._write_waiters: list[asyncio.Future[None]] = []
+        self._going = False  # `_go_on` will be called
         self._reading = True
         self._writable = True
         self._finishing = False
@@ -143,7 +146,7 @@ class WebSocketConnection(asyncio.Protocol):
             event = session.next_event(now)
             if event is None:
                 if session.more:
-                    self._engine.loop.call_soon(self._go_on)
+                    self._later()
                 break
             if isinstance(event, Closing):
                 self._put_end(event)
@@ -155,9 +158,22 @@ class WebSocketConnection(asyncio.Protocol):
             self._pause()
         self._after()
 
+    def _later(self) -> None:
+        """Others have their turn first; what the client sends meanwhile has its bound too."""
+        if self._session.unread > READ_AHEAD:
+            self._pause()
+        if not self._going:
+            self._going = True
+            self._engine.loop.call_soon(self._go_on)
+
     def _go_on(self) -> None:
-        if not self._finishing:
+        self._going = False
+        if self._finishing:
+            return
+        if self._reading:
             self._advance(self._engine.loop.time())
+        else:
+            self._resume()
 
     def _after(self) -> None:
         """Write what the session has to say, and see what it has become."""

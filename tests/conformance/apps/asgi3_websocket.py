@@ -159,6 +159,15 @@ async def receives_in_a_task(scope: Scope, receive: Receive, send: Send) -> None
 
 
 @route
+async def receives_before_it_accepts(scope: Scope, receive: Receive, send: Send) -> None:
+    await receive()
+    receiving = asyncio.create_task(receive())  # noqa: TID251  an app may
+    await asyncio.sleep(0)
+    await send(ACCEPT)
+    await send(text((await receiving)["text"]))
+
+
+@route
 async def raises(scope: Scope, receive: Receive, send: Send) -> None:
     await send(ACCEPT)
     raise RuntimeError("secret of the app")
