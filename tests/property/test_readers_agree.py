@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections.abc import Callable
 
 import h11
 from hypothesis import example, given
@@ -12,6 +13,8 @@ from hypothesis import strategies as st
 from bridgeserve.groups import Limits
 from bridgeserve.wire import plain
 from bridgeserve.wire.errors import WireError
+from bridgeserve.wire.events import Request
+from bridgeserve.wire.familiar import HeadReader
 from bridgeserve.wire.gate import read_head
 from wire.drive import READERS, Entry, play
 
@@ -145,6 +148,40 @@ def test_h11_accepts_whatever_the_gate_lets_through(head: bytes) -> None:
         assert found == [
             (name, value.lower() if name == b"transfer-encoding" else value) for name, value in request.headers
         ]
+
+
+@st.composite
+def habits(draw: st.DrawFn) -> list[bytes]:
+    """Heads of one peer: most of the lines are the same in all of them."""
+    start, *lines = draw(heads()).split(b"\r\n")
+    lines += draw(st.lists(plain_fields, min_size=2, max_size=4))
+    made = []
+    for _ in range(draw(st.integers(3, 6))):
+        own = lines.copy()
+        place = draw(st.integers(0, len(own)))
+        own[place : place + draw(st.sampled_from([0, 1, 1, 2]))] = draw(st.lists(plain_fields | hosts, max_size=2))
+        head = b"\r\n".join([start, *own])
+        if draw(st.integers(0, 5)) == 0:
+            place = draw(st.integers(0, len(head)))
+            head = head[:place] + draw(st.sampled_from([b"", b"\r", b"\n", b"\r\n", b"\0", b" "])) + head[place + 1 :]
+        made.append(head)
+    return made
+
+
+def read_or_status(read: Callable[[bytes], Request], head: bytes) -> object:
+    try:
+        request = read(head)
+    except WireError as error:
+        return error.status
+    return {name: getattr(request, name) for name in Request.__slots__}
+
+
+@given(habits())
+def test_a_peer_that_repeats_itself_is_read_as_if_it_were_new(made: list[bytes]) -> None:
+    reader = HeadReader(LIMITS)
+    for head in made:
+        new = read_or_status(lambda octets: read_head(octets, LIMITS), head)
+        assert read_or_status(reader.read, head) == new
 
 
 def refusals_alike(found: list[Entry]) -> list[Entry]:

@@ -22,8 +22,9 @@ from bridgeserve.groups import Limits
 from bridgeserve.wire import ipc
 from bridgeserve.wire.errors import ResponseError
 from bridgeserve.wire.events import Request
+from bridgeserve.wire.familiar import HeadReader
 from bridgeserve.wire.framing import BODYLESS, ResponseHead, informational
-from bridgeserve.wire.gate import read_head, replace_host
+from bridgeserve.wire.gate import replace_host
 
 READ = 262144
 LOOK = 64  # requests after which a child looks at what the engine has said too late
@@ -49,6 +50,7 @@ class Channel:
         self._frames: deque[tuple[int, int, bytes]] = deque()
         self._lock = threading.Lock()
         self._held = b""
+        self.heads = HeadReader(NO_LIMITS)
         # One buffer for all reads: a new one of this size for each would be mapped and unmapped by the system.
         self._buffer = bytearray(READ)
         self._view = memoryview(self._buffer)
@@ -150,7 +152,7 @@ class PipePort:
         self._lost = False
         self._disconnected = False
         self.complete = False
-        self.request: Request = read_head(asked.head, NO_LIMITS)
+        self.request: Request = channel.heads.read(asked.head)
         self.endpoint: Endpoint = read_endpoint(asked.facts)
         if self.endpoint.host is not None:
             replace_host(self.request, self.endpoint.host)

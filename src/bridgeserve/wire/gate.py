@@ -71,7 +71,7 @@ def read_head(head: bytes, limits: Limits) -> Request:
         raise WireError(414, "request line too long")
     if count > limits.fields:
         raise WireError(431, "too many fields")
-    request = _request_line(line)
+    request = request_line(line)
     field_size = limits.field_size
     if len(head) > field_size and (len(head) > head_limit(limits) or max(map(len, lines), default=0) > field_size):
         raise WireError(431, "field or head too large")
@@ -101,17 +101,21 @@ def read_head(head: bytes, limits: Limits) -> Request:
     return request
 
 
-def _request_line(line: bytes) -> Request:
+def request_line(line: bytes) -> Request:
     """RFC 9112 section 3: method SP request-target SP HTTP-version, single spaces."""
-    parts = line.split(b" ")
-    if len(parts) != 3:
-        raise WireError(400, "bad request line")
-    method, target, version = parts
-    text = "1.1" if version == b"HTTP/1.1" else _other_version(version)
+    if line.endswith(b" HTTP/1.1"):
+        text = "1.1"
+        method, _, target = line[:-9].partition(b" ")  # a second space has no place in a target, see below
+    else:
+        parts = line.split(b" ")
+        if len(parts) != 3:
+            raise WireError(400, "bad request line")
+        method, target, version = parts
+        text = _other_version(version)
     if method not in KNOWN_METHODS:
         _other_method(method)
-    # What is left to refuse after `read_head` has checked the octets: obs-text, HTAB, a fragment, nothing at all.
-    if target.translate(None, TARGET):
+    # Obs-text, HTAB, a space, a fragment, nothing at all.
+    if target.translate(None, TARGET) or not target:
         raise WireError(400, "bad request target")
     request = Request(method, target, text, [])
     if target[:1] == b"/":

@@ -15,9 +15,10 @@ from bridgeserve.groups import Limits, Timeouts
 from bridgeserve.wire import cycle, framing, plain, reference
 from bridgeserve.wire.errors import CycleError, WireError
 from bridgeserve.wire.events import REQUEST_END, BodyChunk, Event, Expired, Refused, Request
+from bridgeserve.wire.familiar import HeadReader
 from bridgeserve.wire.fields import TOKEN
 from bridgeserve.wire.framing import Preamble, ResponseHead
-from bridgeserve.wire.gate import head_limit, read_head
+from bridgeserve.wire.gate import head_limit
 from bridgeserve.wire.pace import Pace
 
 JOIN_MAX = 16384  # octets of a body that are copied behind its head rather than written on their own
@@ -39,6 +40,7 @@ class Http1Session:
         "_continued",
         "_forgiven",
         "_head_end",
+        "_heads",
         "_keep",
         "_lane",
         "_left",
@@ -60,24 +62,22 @@ class Http1Session:
 
     def __init__(self, limits: Limits, timeouts: Timeouts, reader: str, preamble: Preamble, now: float) -> None:
         self._limits = limits
+        self._heads = HeadReader(limits)
         self._timeouts = timeouts
         self._lane = reader == "auto"
         self._preamble = preamble
         self.pending = b""  # octets not taken yet start at _pos; empty when all were taken
-        self._pos = 0
-        self._scan = 0  # up to where pending is known to hold no end of head
+        self._pos = self._scan = 0  # _scan: up to where pending is known to hold no end of head
         self._body: plain.LengthBody | reference.ReferenceBody | None = None
         self._total = 0  # body octets of this request so far
         self._pace = Pace(timeouts)
-        self._continued = False
-        self._forgiven = False  # an empty line before this head was
+        self._continued = self._forgiven = False  # _forgiven: an empty line before this head was
         self._keep = True
         self._left: int | None = None  # octets the response still owes to its Content-Length
         self._chunked = self._bodyless = False
         self.request: Request | None = None
         self.state = cycle.IDLE
-        self.closing = False  # set by a drain: the next answer says Connection: close
-        self.eof = False
+        self.closing = self.eof = False  # closing, set by a drain: the next answer says Connection: close
         self.fault = ""  # what the application did wrong with its body, for the log
         self.deadline = self._head_end = now + timeouts.header  # absolute for the first head, from the connect
 
@@ -129,7 +129,7 @@ class Http1Session:
         if end < 0:
             self._partial_head(now)
             return None
-        self.request = request = read_head(data[pos:end], self._limits)
+        self.request = request = self._heads.read(data[pos:end])
         self._forgiven = False
         self._body = None
         if not (request.usual and self._lane) and not self._read_unusual(request, data, end, now):
