@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import select
@@ -299,3 +300,22 @@ def test_reopening_is_for_the_files_of_the_app_too(tmp_path: Path, logger: loggi
     logger.warning("two")
     assert (tmp_path / "old").read_text() == "one\n"
     assert path.read_text() == "two\n"
+
+
+def test_somebody_who_looks_at_all_objects_does_not_end_a_log(
+    made: list[Writer[str]], pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As profilers of memory do, in the middle of a write."""
+    held: list[object] = []
+
+    def write(descriptor: int, data: bytes) -> int:
+        held.extend(each for each in gc.get_objects() if isinstance(each, memoryview))
+        return real(descriptor, data)
+
+    real = os.write
+    monkeypatch.setattr(os, "write", write)
+    log = writer(made, DescriptorOutput(None, pipe[1]))
+    for _ in range(3):
+        log("a line")
+        assert read_exactly(pipe[0], 7) == b"a line\n"
+    assert held

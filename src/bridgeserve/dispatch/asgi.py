@@ -7,6 +7,7 @@ Anything else raises into the application; what it says after a complete respons
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -22,6 +23,8 @@ Message = MutableMapping[str, Any]
 AsgiApp = Callable[[dict[str, Any], Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Any]
 
 _log = logging.getLogger("bridgeserve.error")
+STREAK_MAX = 65536  # octets of a stream in one turn of the loop
+MESSAGE_COST = 1024  # octets that a message counts for, however small its body is
 METHODS = {method: method.decode() for method in KNOWN_METHODS}
 VERSIONS = {"version": "3.0", "spec_version": "2.5"}
 
@@ -103,13 +106,14 @@ class AsgiRunner:
 class AsgiCycle:
     """`receive` and `send` of one exchange."""
 
-    __slots__ = ("_body_read", "_head", "_started", "complete", "exchange", "trailing")
+    __slots__ = ("_body_read", "_head", "_started", "_streak", "complete", "exchange", "trailing")
 
     def __init__(self, exchange: Exchange) -> None:
         self.exchange = exchange
         self._body_read = False
         self._head: ResponseHead | None = None  # held until the first body message
         self._started = False
+        self._streak = 0
         self.trailing: extensions.Trailing | None = None  # the trailers that were promised
         self.complete = False
 
@@ -129,6 +133,7 @@ class AsgiCycle:
             return {"type": "http.request", "body": data, "more_body": bool(data)}
         if not self.complete:
             await exchange.wait_disconnect()
+        await asyncio.sleep(0)  # an application that asks again and again must not keep the loop from turning
         return {"type": "http.disconnect"}
 
     async def send(self, message: Message) -> None:
@@ -162,8 +167,14 @@ class AsgiCycle:
             else:
                 self.complete = True
                 exchange.finish(body)
-            if more and not exchange.writable:
-                await exchange.drain()
+            if more:
+                if not exchange.writable:
+                    await exchange.drain()
+                self._streak += len(body) + MESSAGE_COST
+                if self._streak > STREAK_MAX:
+                    # Nothing else may ever wait: the loop would not turn, nor learn that this client has left.
+                    self._streak = 0
+                    await asyncio.sleep(0)
         elif kind == "http.response.start":
             if self.complete:
                 return

@@ -40,6 +40,7 @@ _log = logging.getLogger("bridgeserve.error")
 PACE_AT_FIRST = 0.01
 LANE_MAX = 98304  # octets of a request that go by the lane, whose buffer is the system's to grant
 STACK_SECONDS = 1.0  # for a child to write its stack
+LAST_FRAMES = 1.0  # seconds for the end of the stream of a process that has ended
 LAST_WORDS = 0.1  # seconds for the output of a process that has ended to end too
 LEAVE_SECONDS = 5.0  # between the end of the stream of a child and its own
 
@@ -131,8 +132,10 @@ class Child(asyncio.Protocol):
         process = self._process
         try:
             await process.exited
-            # What it said last is read before its end counts. A process that it left behind may hold all of it open.
-            await asyncio.wait((process.closed, self._closed), timeout=LAST_WORDS)
+            # What it said last is read before its end counts: the end of another response may be on its way, which
+            # takes its time on a busy machine. A process that it left behind may hold its output open.
+            await asyncio.wait((self._closed,), timeout=LAST_FRAMES)
+            await asyncio.wait((process.closed,), timeout=LAST_WORDS)
         finally:
             process.close()  # kills it, if it has not ended
             self.alive = False

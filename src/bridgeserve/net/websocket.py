@@ -13,6 +13,7 @@ import os
 from collections import deque
 from math import inf
 
+from bridgeserve.dispatch.asgi import MESSAGE_COST, STREAK_MAX
 from bridgeserve.dispatch.base import ClientDisconnected
 from bridgeserve.dispatch.websocket import WebSocketClosed
 from bridgeserve.net.engine import Begun, Engine, close_copy
@@ -45,6 +46,7 @@ class WebSocketConnection(asyncio.Protocol):
         "_reading",
         "_sent",
         "_session",
+        "_streak",
         "_timer",
         "_timer_at",
         "_transport",
@@ -79,6 +81,7 @@ class WebSocketConnection(asyncio.Protocol):
         self._finishing = False
         self._sent = 0
         self._unsent = 0
+        self._streak = 0
         self._write_deadline = inf
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = inf
@@ -239,6 +242,10 @@ class WebSocketConnection(asyncio.Protocol):
             raise ClientDisconnected("the client left, or the WebSocket is closed")
         buffers = session.text(data) if isinstance(data, str) else session.octets(data)
         self._write(buffers)
+        self._streak += len(data) + MESSAGE_COST
+        if self._streak > STREAK_MAX:  # see `dispatch.asgi`: the loop has to turn
+            self._streak = 0
+            await asyncio.sleep(0)
         while not self._writable:
             await self._wait(self._write_waiters)
             if self._finishing:

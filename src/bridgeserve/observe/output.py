@@ -68,7 +68,7 @@ class DescriptorOutput:
         """See Output."""
         try:
             if self._file:
-                return os.write(self._descriptor, memoryview(data)[:LARGE])
+                return _write(self._descriptor, data, LARGE)
             # Others may have made it non-blocking, or blocking: it is theirs too. So the system is asked first.
             # (A fresh object each time: one that a fork has caught in its call is never free again.)
             poll = select.poll()
@@ -78,7 +78,7 @@ class DescriptorOutput:
             size = len(data)
             if size > PIECE:
                 size = data.rfind(b"\n", 0, PIECE) + 1 or PIECE
-            return os.write(self._descriptor, memoryview(data)[:size])
+            return _write(self._descriptor, data, size)
         except BlockingIOError:
             return 0
         except OSError as error:
@@ -118,6 +118,13 @@ class DescriptorOutput:
         if self._path is not None and self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+def _write(descriptor: int, data: bytes | bytearray, size: int) -> int:
+    # Released, and not left to be forgotten: somebody who looks at all objects (`gc.get_objects`) may hold them, and
+    # the buffer could not shrink.
+    with memoryview(data) as view, view[:size] as piece:
+        return os.write(descriptor, piece)
 
 
 def _open(path: str) -> int:
