@@ -795,6 +795,37 @@ def test_the_body_behind_a_very_large_head_is_read() -> None:
     on_wire(test)
 
 
+@pytest.mark.parametrize("busy", [False, True])
+def test_a_very_large_head_comes_in_pieces(busy: bool) -> None:
+    async def test(wire: Wire) -> None:
+        client = wire.client
+        if busy:
+            client.send(GET)
+        fields = b"".join(b"X-%d: %b\r\n" % (i, b"x" * 8000) for i in range(9))
+        client.send((GET[:-2] + fields)[: READ_AHEAD + 1000])
+        if busy:
+            ok(wire.app.last)
+        await turns()
+        client.send((GET[:-2] + fields + b"\r\n")[READ_AHEAD + 1000 :])
+        assert wire.engine.requests == 1 + busy
+        ok(wire.app.last)
+        assert client.read() == HELLO * (1 + busy)
+
+    on_wire(test)
+
+
+def test_who_gets_no_100_because_it_has_sent_something_is_not_waited_for_without_end() -> None:
+    async def test(wire: Wire) -> None:
+        client = wire.client
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n5")
+        reading = asyncio.ensure_future(wire.app.last.read())
+        await asyncio.sleep(60.0)
+        assert reading.done() and isinstance(reading.exception(), ClientDisconnected)
+        assert client.read().startswith(b"HTTP/1.1 408 ")
+
+    on_wire(test)
+
+
 def test_who_waits_for_100_may_wait_however_large_its_head_is() -> None:
     async def test(wire: Wire) -> None:
         client = wire.client

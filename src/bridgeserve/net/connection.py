@@ -252,9 +252,9 @@ class Connection(asyncio.Protocol):
 
     def want_body(self) -> None:
         """The application reads the body: send the 100 that the peer may wait for."""
-        payload = self.session.want_body()
-        if payload:
+        if payload := self.session.want_body():
             self.transport.write(payload)
+        if self.session.deadline == inf and self._reading:  # it waited for us until now
             self._listen()
 
     def _recycle(self, now: float) -> None:
