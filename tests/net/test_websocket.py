@@ -243,6 +243,22 @@ def test_a_slow_application_stops_the_reading() -> None:
     run_virtual(main)
 
 
+def test_a_close_that_waits_behind_messages_ends_the_connection_at_once() -> None:
+    async def main() -> None:
+        with SocketWire() as wire:
+            live = wire.open()
+            wire.client.send(frame(TEXT, b"x") * (QUEUE + 4) + close(1000))
+            assert not wire.client.reading
+            live.close(1000, "")
+            assert wire.client.ended and wire.client.reading
+            began = await moment(0)
+            wire.client.send_eof()
+            await turns()
+            assert wire.client.lost and not wire.client.aborted and await moment(0) == began
+
+    run_virtual(main)
+
+
 def test_large_messages_stop_the_reading_too() -> None:
     async def main() -> None:
         with SocketWire() as wire:

@@ -206,10 +206,9 @@ class WebSocketConnection(asyncio.Protocol):
             return
         now = self._engine.loop.time()
         self._reading = True
+        self._transport.resume_reading()  # before what waits is read, which may pause it again or be the end
         self._session.reading(True, now)
         self._advance(now)
-        if self._reading and not self._finishing:
-            self._transport.resume_reading()
 
     # --- the application -----------------------------------------------------------------------
 
