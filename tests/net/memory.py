@@ -98,6 +98,11 @@ class MemoryTransport(asyncio.Transport):
 
     # --- the client's side ---------------------------------------------------------------------
 
+    @property
+    def protocol(self) -> asyncio.Protocol:
+        """Whoever speaks on it now."""
+        return self._protocol
+
     def send(self, data: bytes) -> None:
         """The client sends; the server gets it when it reads."""
         self.inbox.append(data)

@@ -19,7 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from property import fuzz, streams, turmoil
+from property import fuzz, sockets, streams, turmoil
 from property.hunt import hunt, keep
 
 SLICE = 20.0
@@ -44,10 +44,17 @@ def disorder(seed: int, seconds: float) -> tuple[int, list[tuple[bytes, str]]]:
     return run.done, run.finds
 
 
+def frames(seed: int, seconds: float) -> tuple[int, list[tuple[bytes, str]]]:
+    """The same with a WebSocket."""
+    run = hunt(sockets.rounds, seed, seconds)
+    return run.done, run.finds
+
+
 FUZZERS: dict[str, tuple[Slice, Path]] = {
     "session": (session, fuzz.FOUND),
     "streams": (stream, streams.FOUND_STREAMS),
     "turmoil": (disorder, turmoil.FOUND_TURMOIL),
+    "sockets": (frames, sockets.FOUND_SOCKETS),
 }
 
 

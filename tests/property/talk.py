@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 from bridgeserve.dispatch.asgi import AsgiRunner
 from bridgeserve.dispatch.base import Exchange
 from bridgeserve.dispatch.inline import InlineAsgi
+from bridgeserve.dispatch.websocket import WebSocket
 from bridgeserve.groups import Admission, Limits
 from net.memory import Wire
 
@@ -62,6 +64,10 @@ class Server:
     def dispatch(self, exchange: Exchange) -> None:
         self.given.append(Given(exchange.request.method, exchange.request.target))
         self._inline.dispatch(exchange)
+
+    def connect(self, socket: WebSocket) -> None:
+        """Take a handshake."""
+        self._inline.connect(socket)
 
     @property
     def running(self) -> int:
@@ -117,7 +123,8 @@ class Faults(logging.Handler):
         if error is None and self._expected:
             return  # an app that does what it likes is told so
         if error is None or not isinstance(error, self._expected):
-            self.found.append(f"logged: {record.getMessage()} {error!r}")
+            where = "".join(traceback.format_tb(error.__traceback__)[-6:]) if error else ""
+            self.found.append(f"logged: {record.getMessage()} {error!r}\n{where}")
 
     def __enter__(self) -> Faults:
         loop = asyncio.get_running_loop()

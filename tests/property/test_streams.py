@@ -12,15 +12,17 @@ from typing import Any
 import pytest
 
 from bridgeserve.net.connection import Connection
+from bridgeserve.net.websocket import WebSocketConnection
 from bridgeserve.wire import chunked, gate
 from net.clock import run_virtual
-from property import streams, turmoil
+from property import sockets, streams, turmoil
+from property.fuzz import FOUND as FOLDER
 from property.hunt import Hunt, hunt, keep
 from property.model import read_stream
 from wire.drive import CORPUS
 
 SECONDS = 10.0
-FOUND = [*sorted(streams.FOUND_STREAMS.glob("*.http")), *sorted(turmoil.FOUND_TURMOIL.glob("*.http"))]
+FOUND = [path for module in ("streams", "turmoil", "sockets") for path in sorted((FOLDER / module).glob("*.http"))]
 REFUSED = [path for path in sorted((CORPUS / "refuse").glob("*.http")) if len(path.read_bytes()) <= 600]
 
 
@@ -42,6 +44,12 @@ def test_no_client_makes_a_connection_raise_hang_hoard_or_lose_count() -> None:
     assert run.done > 100
 
 
+def test_no_client_makes_a_websocket_raise_hang_hoard_or_lose_count() -> None:
+    run = hunt(sockets.rounds, 1, SECONDS / 2)
+    told(run, sockets.FOUND_SOCKETS)
+    assert run.done > 100
+
+
 @pytest.mark.parametrize("path", FOUND, ids=lambda path: path.stem)
 def test_what_was_found_stays_found(path: Path) -> None:
     data = path.read_bytes()
@@ -50,9 +58,10 @@ def test_what_was_found_stays_found(path: Path) -> None:
     async def main() -> None:
         found.append(await streams.again(data, 10))
         found.append(await turmoil.again(data, 20))
+        found.append(await sockets.again(data, 20))
 
     run_virtual(main)
-    assert found == ["", ""]
+    assert found == [""] * 3
 
 
 @pytest.mark.parametrize("path", REFUSED, ids=lambda path: path.stem)
@@ -79,6 +88,7 @@ PLANTED: dict[str, tuple[Callable[[Hunt], Any], object, str, object]] = {
     ),
     "a control octet": (streams.rounds, gate, "ALLOWED", bytes([0, *gate.ALLOWED])),
     "no pause in reading": (turmoil.rounds, Connection, "_pause_reading", never),
+    "no pause in reading a WebSocket": (sockets.rounds, WebSocketConnection, "_pause", never),
 }
 
 

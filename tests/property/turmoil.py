@@ -36,7 +36,7 @@ from wire.drive import READERS
 
 FOUND_TURMOIL = FOUND / "turmoil"
 HIGH, LOW = 3000, 800  # the water marks of the client's side: low, so that they are met often
-READ_AHEAD, DISCARD = 500, 300  # the same for the server's
+READ_AHEAD, DISCARD = 1200, 300  # the same for the server's; a chunk line must fit
 WRITE_MAX = 2000  # octets that the app writes at once
 
 
