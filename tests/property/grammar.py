@@ -129,7 +129,10 @@ class Grammar:
     def sequence(self) -> bytes:
         """Some requests, one behind the other; sometimes the end is missing."""
         rng = self._rng
-        data = b"".join(self.request() for _ in range(rng.choice((1, 1, 2, 3, 4, 6))))
+        parts: list[bytes] = []
+        for _ in range(rng.choice((1, 1, 2, 3, 4, 6))):
+            parts.append(self.like(parts[-1]) if parts and rng.random() < 0.4 else self.request())
+        data = b"".join(parts)
         if rng.random() < self._badness * 3:
             data = data[: rng.randrange(len(data))]
         return data
@@ -158,6 +161,25 @@ class Grammar:
         if self._bad():
             head = head.replace(b"\r\n", rng.choice((b"\n", b"\r", b"\r\r\n", b"\r\n\r\n")), rng.choice((1, -1)))
         return rng.choice((b"", b"", b"", b"\r\n")) + head + body
+
+    def like(self, request: bytes) -> bytes:
+        """A request that repeats most of another one's lines, as those of one client do."""
+        rng = self._rng
+        head, mark, body = request.partition(b"\r\n\r\n")
+        lines = head.split(b"\r\n")
+        at = rng.randrange(len(lines))
+        kind = rng.randrange(6)
+        if kind == 1 and at:
+            lines[at] = rng.choice(FIELDS)
+        elif kind == 2:
+            lines.insert(at + 1, rng.choice(FIELDS))
+        elif kind == 3 and at:
+            lines[at] += rng.choice((b" ", b"x", b"\t", b", y"))
+        elif kind == 4:
+            lines[0] = b" ".join((rng.choice(METHODS), rng.choice(TARGETS), rng.choice(VERSIONS)))
+        elif kind == 5 and len(lines) > 2:
+            lines[-1], lines[-2] = lines[-2], lines[-1]
+        return b"\r\n".join(lines) + mark + body
 
     def _bad(self) -> bool:
         return self._rng.random() < self._badness

@@ -36,6 +36,7 @@ class Seen:
 
     method: bytes
     target: bytes
+    fields: list[tuple[bytes, bytes]]
     body: bytes | None
     waits: bool
     astray: bool
@@ -75,7 +76,8 @@ def read_stream(data: bytes, sizes: Sizes) -> Verdict:
         pos = end + 4
         body = Body(data, pos, head, sizes.body)
         whole = not body.faults
-        request = Seen(head.method, head.target, body.content if whole else None, head.waits, head.astray)
+        content = body.content if whole else None
+        request = Seen(head.method, head.target, head.lines, content, head.waits, head.astray)
         verdict.requests.append(request)
         if head.astray and head.persists and not (whole or head.waits):
             verdict.end = "dropped"
@@ -157,6 +159,8 @@ class Head:
         self.faults: set[int] = set()
         self.method = self.target = self.version = b""
         self.fields: dict[bytes, list[bytes]] = {}
+        self.lines: list[tuple[bytes, bytes]] = []  # as an application gets them
+        self.authority = b""
         self.length = 0
         self.chunked = self.waits = self.astray = False
         self.persists = True
@@ -169,7 +173,10 @@ class Head:
             name, colon, value = each.partition(b":")
             if not colon or not is_token(name):
                 self.faults.add(400)
+            self.lines.append((name.lower(), value.strip(b" \t")))
             self.fields.setdefault(name.lower(), []).append(value.strip(b" \t"))
+        if self.authority:  # RFC 9112 3.2.2: it takes the place of Host
+            self.lines = [(b"host", self.authority), *(line for line in self.lines if line[0] != b"host")]
         self._host()
         self._framing(sizes)
         self._expect()
@@ -220,6 +227,7 @@ class Head:
         if not mark or scheme.lower() not in (b"http", b"https"):
             return False
         authority = rest.partition(b"/")[0].partition(b"?")[0]
+        self.authority = authority
         return bool(authority) and is_host(authority)
 
     def _host(self) -> None:

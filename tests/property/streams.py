@@ -64,10 +64,15 @@ async def play(server: Server, reader: str, pieces: list[bytes], rng: random.Ran
         return course
 
 
+def small(fields: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """The fields, but h11 gives the name of a coding in lower case."""
+    return [(name, value.lower() if name == b"transfer-encoding" else value) for name, value in fields]
+
+
 def check(course: Course, verdict: Verdict) -> None:
     """Compare with the model."""
-    seen = [(each.method, each.target, each.body) for each in verdict.requests if not each.astray]
-    given = [(each.method, each.target, each.body) for each in course.given]
+    seen = [(each.method, each.target, small(each.fields), each.body) for each in verdict.requests if not each.astray]
+    given = [(each.method, each.target, small(each.fields), each.body) for each in course.given]
     assert given == seen, f"the app was given {given}, the model sees {seen}"
     whole = [each for each in verdict.requests if each.astray or each.body is not None]
     good, refusals = course.answers[: len(whole)], course.answers[len(whole) :]

@@ -32,6 +32,7 @@ class Given:
 
     method: bytes
     target: bytes
+    fields: list[tuple[bytes, bytes]]
     body: bytes | None = None
 
 
@@ -62,7 +63,8 @@ class Server:
         await self._app(self, scope, receive, send)
 
     def dispatch(self, exchange: Exchange) -> None:
-        self.given.append(Given(exchange.request.method, exchange.request.target))
+        request = exchange.request
+        self.given.append(Given(request.method, request.target, list(request.headers)))
         self._inline.dispatch(exchange)
 
     def connect(self, socket: WebSocket) -> None:
