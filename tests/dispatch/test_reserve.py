@@ -6,7 +6,10 @@ import asyncio
 import itertools
 import logging
 import os
+import random
 import sys
+import threading
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -260,6 +263,53 @@ def test_a_child_that_crashes_gives_its_lane_back(run: Run, tmp_path: Path) -> N
                 await answered(waiting)
             await until(lambda: calls.numbers() == (0, 0, 0))
             assert pool._room.held == 0  # type: ignore[attr-defined]
+
+    run(main)
+
+
+class Census:
+    """A WSGI app that knows how many are in it at once, ordinary ones and all."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = [0, 0]
+        self.most = [0, 0]
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        ordinary = not environ["PATH_INFO"].startswith("/health")
+        self._count(1, ordinary)
+        time.sleep(0.0005 * (hash(environ["QUERY_STRING"]) % 5))
+        self._count(-1, ordinary)
+        start_response("200 OK", [])
+        return [b""]
+
+    def _count(self, change: int, ordinary: bool) -> None:
+        with self._lock:
+            self._inside[0] += change * ordinary
+            self._inside[1] += change
+            self.most = list(map(max, self.most, self._inside))
+
+
+def test_a_crowd_of_both_kinds(run: Run) -> None:
+    """Nobody is forgotten by a thread that goes to sleep, and at no moment are there too many ordinary ones."""
+    app = Census()
+
+    async def main() -> None:
+        runner = WsgiRunner(app, multithread=True, multiprocess=False)
+        chance = random.Random(5)
+        admission = Admission(queue=1500, reserve=(Reserve("/health*", 2),))
+        async with ReservedThreads(runner, 6, admission, 1000, True) as pool:
+            made: list[FakeExchange] = []
+            for number in range(1500):
+                path = b"/health" if chance.random() < 0.3 else b"/"
+                made.append(FakeExchange(make_request(path + b"?%d" % number)))
+                pool.dispatch(made[-1])
+                if chance.random() < 0.1:
+                    await asyncio.sleep(chance.random() * 0.01)
+            for each in made:
+                await answered(each)
+            assert app.most[0] <= 4 and app.most[1] <= 6
+            await until(lambda: pool._room.held == 0)  # type: ignore[attr-defined]
 
     run(main)
 
