@@ -27,7 +27,7 @@ def test_three_times_the_capacity(start: Callable[..., ServerProcess], mode: str
     server = start(*MODES[mode], *LIMITS, app_dir=ROOT)
     port = server.address[1]
     calm = load(port, CAPACITY / 4, 0.4)
-    assert (len(calm.accepted), calm.refused, calm.others) == (calm.sent, [], {})
+    assert well(calm)
     crowd = load(port, LANES / 0.02 * 3, 0.8)
     tell(crowd)
     assert not crowd.others  # neither an answer nor a 503 with Retry-After
@@ -35,10 +35,15 @@ def test_three_times_the_capacity(start: Callable[..., ServerProcess], mode: str
     assert crowd.refused
     assert crowd.goodput > CAPACITY / 2
     assert max(crowd.accepted) < max(calm.accepted) + DEADLINE + crowd.latest + NOISE
-    assert sorted(crowd.refused)[len(crowd.refused) // 2] < DEADLINE + NOISE / 4
+    assert sorted(crowd.refused)[len(crowd.refused) // 2] < DEADLINE + crowd.latest + NOISE / 4
     assert crowd.over < NOISE
     after = load(port, CAPACITY / 4, 0.3)
-    assert (len(after.accepted), after.refused, after.others) == (after.sent, [], {})
+    assert well(after)
+
+
+def well(found: Account) -> bool:
+    """All were answered; a machine that stalls for the queue's deadline may cost a few."""
+    return not found.others and len(found.accepted) > 0.8 * found.sent
 
 
 def tell(found: Account) -> None:
