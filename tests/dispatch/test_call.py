@@ -22,6 +22,7 @@ from net.clock import run_virtual, turns
 
 HEAD = ResponseHead(200, b"OK", [(b"x", b"1")])
 BEGUN = ipc.pack_head(HEAD, False, b"")
+WHOLE = ipc.pack_head(HEAD, True, b"all")
 PIECE = b"x" * ipc.PIECE
 
 
@@ -111,6 +112,18 @@ def test_a_whole_response(body: bytes) -> None:
     run_virtual(main)
 
 
+@pytest.mark.parametrize("body", [b"", b"hello"])
+def test_a_whole_response_that_is_the_last_word_too(body: bytes) -> None:
+    async def main() -> None:
+        async with Side() as side:
+            side.take((ipc.ANSWER, ipc.pack_head(HEAD, True, body)))
+            exchange = side.exchange
+            assert (exchange.status, exchange.body, exchange.complete) == (200, body, True)
+            assert (side.call.state, side.said, exchange.aborted) == ("free", [], False)
+
+    run_virtual(main)
+
+
 def test_a_response_in_pieces() -> None:
     async def main() -> None:
         async with Side() as side:
@@ -149,6 +162,8 @@ def test_what_is_out_of_order_raises() -> None:
             [(ipc.HEAD, BEGUN), (ipc.END, b""), (ipc.END, b"")],
             [(ipc.ABORT, b""), (ipc.HEAD, BEGUN)],
             [(ipc.DONE, b""), (ipc.DONE, b"")],
+            [(ipc.HEAD, BEGUN), (ipc.ANSWER, WHOLE)],
+            [(ipc.ANSWER, WHOLE), (ipc.DONE, b"")],
         ):
             async with Side() as side:
                 side.take(*frames[:-1])
@@ -159,7 +174,8 @@ def test_what_is_out_of_order_raises() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "payload"), [(ipc.HEAD, b""), (ipc.INFORM, b"HTTP/1.1 101 x\r\n\r\n"), (ipc.HEAD, BEGUN[:-1])]
+    ("kind", "payload"),
+    [(ipc.HEAD, b""), (ipc.INFORM, b"HTTP/1.1 101 x\r\n\r\n"), (ipc.HEAD, BEGUN[:-1]), (ipc.ANSWER, BEGUN)],
 )
 def test_what_cannot_be_sent_raises(kind: int, payload: bytes) -> None:
     async def main() -> None:

@@ -90,7 +90,17 @@ def test_a_client_that_has_only_sent_its_last_octet_can_be_answered(engine: Engi
     assert port.disconnected()
     port.respond(HEAD, b"all", True)
     port.close()
-    assert [kind for kind, _ in engine.heard()] == [ipc.HEAD, ipc.DONE]
+    assert [kind for kind, _ in engine.heard()] == [ipc.ANSWER]
+
+
+def test_a_whole_response_goes_out_before_the_application_takes_its_time(engine: Engine) -> None:
+    port = engine.port()
+    port.respond(HEAD, b"all", True)
+    assert engine.heard() == []
+    port.flush()
+    assert [kind for kind, _ in engine.heard()] == [ipc.HEAD]
+    port.close()
+    assert [kind for kind, _ in engine.heard()] == [ipc.DONE]
 
 
 def test_a_writer_waits_for_credit(engine: Engine) -> None:
@@ -133,7 +143,7 @@ def test_a_head_that_is_too_large_is_the_fault_of_the_application(engine: Engine
     assert engine.heard() == []
     port.respond(HEAD, b"sorry", True)
     port.close()
-    assert [kind for kind, _ in engine.heard()] == [ipc.HEAD, ipc.DONE]
+    assert [kind for kind, _ in engine.heard()] == [ipc.ANSWER]
 
 
 def test_an_engine_that_is_gone(engine: Engine) -> None:

@@ -146,7 +146,7 @@ class PipeRig(ThreadRig):
                 file.seek(0)
                 socket.send_fds(self.side, [b"f"], [file.fileno()])
         asked = ipc.RequestFrame(head, pack_endpoint(TCP), self.source, len(BODY), body)
-        pipe = PipePort(Channel(stream, side), 1, ipc.RequestFrame.unpack(asked.pack()))
+        pipe = PipePort(Channel(stream, side), 1, ipc.RequestFrame.unpack(asked.frame(1)[ipc.HEADER.size :]))
         assert (pipe.endpoint.scheme, pipe.endpoint.client, pipe.endpoint.server) == (
             TCP.scheme,
             TCP.client,

@@ -16,6 +16,7 @@ from bridgeserve.wire.ipc import FrameReader, IpcError, RequestFrame
 
 UNPACK: dict[int, Callable[[bytes], object]] = {
     ipc.HEAD: ipc.unpack_head,
+    ipc.ANSWER: ipc.unpack_head,
     ipc.FILE: ipc.unpack_file,
     ipc.INFORM: ipc.read_interim,
     ipc.LOG: lambda payload: ipc.read_record(payload, logger=str, level=int),
@@ -26,12 +27,13 @@ UNPACK: dict[int, Callable[[bytes], object]] = {
 PAIRS = [(b"X", b"y"), (b"Set-Cookie", b"a=b"), (b"content-length", b"3"), (b"connection", b"close")]
 GOOD = [
     ipc.frame(ipc.HEAD, 1, ipc.pack_head(ResponseHead(200, b"", PAIRS), True, b"abc")),
+    ipc.frame(ipc.ANSWER, 1, ipc.pack_head(ResponseHead(200, b"", PAIRS), True, b"abc")),
     ipc.frame(ipc.FILE, 1, ipc.pack_file(0, 10)),
     ipc.frame(ipc.INFORM, 1, informational(103, PAIRS[:2])),
     ipc.frame(ipc.LOG, 0, ipc.pack_record(logger="bridgeserve", level=30, message="m", trace="")),
     ipc.frame(ipc.DATA, 1, b"octets"),
     ipc.frame(ipc.DONE, 1),
-    ipc.frame(ipc.REQUEST, 1, RequestFrame(b"GET / HTTP/1.1", b"http", 0, -1, b"").pack()),
+    RequestFrame(b"GET / HTTP/1.1", b"http", 0, -1, b"").frame(1),
     ipc.frame(ipc.CREDIT, 1, ipc.number(5)),
 ]
 BOTH = ipc.FROM_CHILD | ipc.FROM_ENGINE

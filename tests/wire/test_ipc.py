@@ -93,14 +93,14 @@ FACTS = [b"http\000192.0.2.1", b"/run/\xff sock ", b""]
 @pytest.mark.parametrize("source", [ipc.INLINE, ipc.ASKED, ipc.DESCRIPTOR])
 @pytest.mark.parametrize("body", [b"", b"some\0octets"])
 def test_requests(facts: bytes, source: int, body: bytes) -> None:
-    packed = RequestFrame(b"GET / HTTP/1.1\r\nHost: a", facts, source, -1, body).pack()
+    packed = RequestFrame(b"GET / HTTP/1.1\r\nHost: a", facts, source, -1, body).frame(1)[ipc.HEADER.size :]
     found = RequestFrame.unpack(packed)
     assert (found.head, found.facts) == (b"GET / HTTP/1.1\r\nHost: a", facts)
     assert (found.source, found.length, found.body) == (source, -1, body)
 
 
 def test_a_request_that_is_cut_short() -> None:
-    packed = RequestFrame(b"GET / HTTP/1.1", FACTS[0], ipc.INLINE, -1, b"").pack()
+    packed = RequestFrame(b"GET / HTTP/1.1", FACTS[0], ipc.INLINE, -1, b"").frame(1)[ipc.HEADER.size :]
     for size in range(len(packed)):
         with pytest.raises(IpcError):
             RequestFrame.unpack(packed[:size])

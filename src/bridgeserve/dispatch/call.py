@@ -90,7 +90,13 @@ class Call:
         """
         self.state = ipc.step(self.state, kind)
         exchange = self.exchange
-        if kind == ipc.HEAD:
+        if kind == ipc.ANSWER:
+            head, end, body = ipc.unpack_head(payload)
+            if not end:
+                raise ipc.IpcError("an answer that is not whole")
+            exchange.respond(head, body, True)
+            drop_spool(exchange)
+        elif kind == ipc.HEAD:
             head, end, body = ipc.unpack_head(payload)
             if end:
                 self.state = ipc.step(self.state, ipc.END)

@@ -38,6 +38,7 @@ from bridgeserve.wire.errors import CycleError
 
 _log = logging.getLogger("bridgeserve.error")
 PACE_AT_FIRST = 0.01
+_OF_NO_CALL = frozenset({ipc.READY, ipc.FAILED, ipc.LOG})
 LANE_MAX = 98304  # octets of a request that go by the lane, whose buffer is the system's to grant
 STACK_SECONDS = 1.0  # for a child to write its stack
 LAST_FRAMES = 1.0  # seconds for the end of the stream of a process that has ended
@@ -81,8 +82,9 @@ class Child(asyncio.Protocol):
         self._process: Process
         self._side: socket.socket
         self._stack = tempfile.TemporaryFile()  # noqa: SIM115  closed when the process has ended
-        self._up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()  # its stream has ended
+        self._loop = loop = asyncio.get_running_loop()
+        self._up: asyncio.Future[None] = loop.create_future()
+        self._closed: asyncio.Future[None] = loop.create_future()  # its stream has ended
         self._numbers = 0
         self.calls: deque[Call] = deque()  # the first is in its hands, the others are in its lane
         self.pace = PACE_AT_FIRST  # seconds that it takes for a request, lately
@@ -186,13 +188,14 @@ class Child(asyncio.Protocol):
             source = ipc.ASKED
         endpoint = exchange.endpoint
         asked = ipc.RequestFrame(request.raw, endpoint.facts or pack_endpoint(endpoint), source, length, body)
-        payload = asked.pack()
-        if len(payload) > LANE_MAX:
+        message = asked.frame(number)
+        if len(message) > LANE_MAX:
             if self.calls:
                 return False
-            self._say(ipc.REQUEST, number, payload)  # by the stream; an empty message in the lane tells of it
-            payload = b""
-        if not self._lane.send(ipc.frame(ipc.REQUEST, number, payload)):
+            if self.alive:
+                self._transport.write(message)  # by the stream; an empty message in the lane tells of it
+            message = ipc.frame(ipc.REQUEST, number)
+        if not self._lane.send(message):
             return False
         exchange.on_disconnect = call.leave
         self.calls.append(call)
@@ -262,25 +265,25 @@ class Child(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """Its stream has ended, and so will it, unless threads of the application keep it."""
         self.alive = False
-        asyncio.get_running_loop().call_later(LEAVE_SECONDS, self.kill)
+        self._loop.call_later(LEAVE_SECONDS, self.kill)
         if not self._closed.done():
             self._closed.set_result(None)
 
     def _take(self, kind: int, number: int, payload: bytes) -> None:
-        call = self.call
-        if kind == ipc.LOG:
-            relay_record(payload)
-        elif kind in (ipc.READY, ipc.FAILED):
-            self._started(kind, payload)
-        elif call is None or call.number != number:
-            raise ipc.IpcError("a frame for a request that it does not have")
-        else:
+        call = self.calls[0] if self.calls else None
+        if call is not None and call.number == number and kind not in _OF_NO_CALL:
             call.take(kind, payload)
-            if kind == ipc.DONE:
+            if kind == ipc.ANSWER or kind == ipc.DONE:
                 self._done(call)
+        elif kind == ipc.LOG:
+            relay_record(payload)
+        elif kind in _OF_NO_CALL:
+            self._started(kind, payload)
+        else:
+            raise ipc.IpcError("a frame for a request that it does not have")
 
     def _done(self, call: Call) -> None:
-        now = asyncio.get_running_loop().time()
+        now = self._loop.time()
         self.calls.popleft()
         self.served += 1
         self.pace += (now - call.began - self.pace) / 8
@@ -325,7 +328,7 @@ class Child(asyncio.Protocol):
         self.cause = self.cause or cause
         self.alive = False
         self._lane.end()
-        asyncio.get_running_loop().call_later(LEAVE_SECONDS, self.kill)
+        self._loop.call_later(LEAVE_SECONDS, self.kill)
 
     async def stack(self) -> str:
         """The Python stacks of its threads, written by itself on a signal; "" when it does not come to it."""

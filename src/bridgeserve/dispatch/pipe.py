@@ -151,6 +151,9 @@ class PipePort:
         self._pieces: deque[bytes] = deque()  # of the request body; b"" is its end
         self._lost = False
         self._disconnected = False
+        self._answer: tuple[ResponseHead, bytes] | None = (
+            None  # a whole response that goes out at the end, or by `flush`
+        )
         self.complete = False
         self.request: Request = channel.heads.read(asked.head)
         self.endpoint: Endpoint = read_endpoint(asked.facts)
@@ -225,7 +228,7 @@ class PipePort:
                 body = b""
         if end and len(body) <= ipc.PIECE:
             self.complete = True
-            self._channel.send(ipc.HEAD, self._call, ipc.pack_head(head, True, body), hold=True)
+            self._answer = (head, body)
             return
         self._channel.send(ipc.HEAD, self._call, ipc.pack_head(head, False, b""), hold=bool(body))
         self._send(body)
@@ -270,6 +273,10 @@ class PipePort:
 
     def flush(self) -> None:
         """Let go out what was said."""
+        if self._answer is not None:
+            head, body = self._answer
+            self._answer = None
+            self._channel.send(ipc.HEAD, self._call, ipc.pack_head(head, True, body), hold=True)
         self._channel.flush()
 
     def abort(self) -> None:
@@ -289,6 +296,10 @@ class PipePort:
             self.body()  # else its descriptor would be taken for that of a later request
         if self._body is not None:
             close_input(self._body)
+        if self._answer is not None:
+            head, body = self._answer
+            self._channel.send(ipc.ANSWER, self._call, ipc.pack_head(head, True, body))
+            return
         if not self.complete:
             self.abort()
         self._channel.send(ipc.DONE, self._call)

@@ -5,11 +5,12 @@ the requests of one child, so that nothing said for one is taken for another. No
 as the octets of its head, a response as those of its checked head, and everything else as octets or numbers.
 
     engine → child   SETUP, REQUEST, BODY, BODY_END, CREDIT, GONE
-    child → engine   READY, FAILED, HEAD, DATA, END, FILE, INFORM, WANT, ABORT, DONE, LOG
+    child → engine   READY, FAILED, HEAD, DATA, END, FILE, INFORM, WANT, ABORT, DONE, LOG, ANSWER
 
 A response body flows by credit: a child may have WINDOW octets under way, CREDIT gives back what has gone out. A
 request body that did not come with its REQUEST flows when the child asks for it (WANT). DONE is a child's last word on
-a call: it is free again. A file goes beside the stream, as a descriptor.
+a call: it is free again. ANSWER is HEAD with the whole response, and DONE. A file goes beside the stream, as a
+descriptor.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from bridgeserve.wire.framing import ResponseHead, is_informational
 HEADER = struct.Struct("!BII")
 
 SETUP, REQUEST, BODY, BODY_END, CREDIT, GONE = range(1, 7)
-READY, FAILED, HEAD, DATA, END, FILE, INFORM, WANT, ABORT, DONE, LOG = range(16, 27)
-FROM_CHILD = frozenset(range(READY, LOG + 1))
+READY, FAILED, HEAD, DATA, END, FILE, INFORM, WANT, ABORT, DONE, LOG, ANSWER = range(16, 28)
+FROM_CHILD = frozenset(range(READY, ANSWER + 1))
 FROM_ENGINE = frozenset(range(SETUP, GONE + 1))
 
 WINDOW = 262144  # octets of a response body that a child may have under way
@@ -126,10 +127,12 @@ class RequestFrame:
         self.length = length
         self.body = body
 
-    def pack(self) -> bytes:
-        """The octets."""
-        sizes = _REQUEST.pack(self.source, self.length, len(self.head), len(self.facts))
-        return b"".join((sizes, self.head, self.facts, self.body))
+    def frame(self, call: int) -> bytes:
+        """The whole frame of a call."""
+        head, facts, body = self.head, self.facts, self.body
+        size = _REQUEST.size + len(head) + len(facts) + len(body)
+        sizes = _REQUEST.pack(self.source, self.length, len(head), len(facts))
+        return b"".join((HEADER.pack(REQUEST, call, size), sizes, head, facts, body))
 
     @classmethod
     def unpack(cls, payload: bytes) -> RequestFrame:
@@ -146,7 +149,7 @@ class RequestFrame:
 
 
 def pack_head(head: ResponseHead, end: bool, body: bytes) -> bytes:
-    """The payload of HEAD: a compiled head and the first octets of the body (`end`: all of it)."""
+    """The payload of HEAD and ANSWER: a compiled head and the first octets of the body (`end`: all of it)."""
     length = -1 if head.content_length is None else head.content_length
     sizes = _HEAD.pack(end, head.status, length, head.close, head.preamble, len(head.line))
     return b"".join((sizes, len(head.block).to_bytes(4), head.line, head.block, body))
@@ -227,6 +230,7 @@ ORDER: dict[tuple[str, int], str] = {
     ("asked", HEAD): "answering",
     ("asked", ABORT): "over",
     ("asked", DONE): "free",
+    ("asked", ANSWER): "free",
     ("answering", WANT): "answering",
     ("answering", DATA): "answering",
     ("answering", FILE): "answering",
