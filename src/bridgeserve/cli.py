@@ -166,6 +166,9 @@ def _prepare(app: str, settings: Settings, load_here: bool = False) -> Prepared:
 def _check(app: str, settings: Settings) -> int:
     prepared = _prepare(app, settings, load_here=True)
     check_reserve(prepared.mode, settings)
+    from bridgeserve.serve.server import load_certificates
+
+    load_certificates(settings)
     click.echo(f"ok: {app} is {'an ASGI' if prepared.kind == 'asgi' else 'a WSGI'} app, mode {prepared.mode}")
     return 0
 
@@ -183,7 +186,7 @@ def _serve(app: str, settings: Settings) -> int:
 
 def config_page(sourced: Sourced) -> str:
     """One line per option: name = value  (origin)."""
-    rows = [(name, words(getattr(sourced.settings, name)) or "-", sourced.origins[name]) for name in OPTIONS]
+    rows = [(name, _shown(name, getattr(sourced.settings, name)), sourced.origins[name]) for name in OPTIONS]
     width = max(len(name) for name, _, _ in rows)
     wide = max(len(value) for _, value, _ in rows if len(value) <= 40)
     return "".join(f"{name:{width}} = {value:{wide}}  ({origin})\n" for name, value, origin in rows)

@@ -16,6 +16,19 @@ class Limits:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Tls:
+    """Files and rules of TLS. `keyfile` None: the key is in the file of the certificate. `ciphers` "": our choice."""
+
+    certfile: str
+    keyfile: str | None = None
+    password: str | None = None
+    ca_certs: str | None = None
+    cert_reqs: str = "none"
+    min_version: str = "1.2"
+    ciphers: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Timeouts:
     """Seconds, except min_body_rate: octets a second (0: no floor) of a body, in either direction."""
 

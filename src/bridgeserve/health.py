@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+import ssl
 import sys
 import time
 
@@ -25,8 +26,9 @@ _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-9][0-9]{2})[ \r]")
 _LONGEST_LINE = 4096
 
 
-def ask(bind: Bind, path: str = "/", limit: float = LIMIT) -> int:
-    """The status code that the server behind `bind` answers to a GET of `path`.
+def ask(bind: Bind, path: str = "/", limit: float = LIMIT, secure: bool = False) -> int:
+    """The status code that the server behind `bind` answers to a GET of `path`. `secure`: over TLS, with whatever
+    certificate it has.
 
     All of it takes `limit` seconds at most. Raises OSError (TimeoutError among them) when no answer comes,
     ValueError for a bind that nobody can connect to and for an answer that is not HTTP.
@@ -34,7 +36,7 @@ def ask(bind: Bind, path: str = "/", limit: float = LIMIT) -> int:
     deadline = time.monotonic() + limit
     # HTTP/1.0: no interim answer comes before the real one (RFC 9110 15.2), and the connection ends after it.
     request = f"GET {path} HTTP/1.0\r\nHost: localhost\r\nUser-Agent: bridgeserve-health\r\n\r\n"
-    with _connect(bind, limit) as peer:
+    with _secured(_connect(bind, limit)) if secure else _connect(bind, limit) as peer:
         peer.settimeout(_left(deadline))
         peer.sendall(request.encode("ascii"))
         head = b""
@@ -48,6 +50,17 @@ def ask(bind: Bind, path: str = "/", limit: float = LIMIT) -> int:
     if match is None:
         raise ValueError(f"not an HTTP answer: {head[:40]!r}")
     return int(match[1])
+
+
+def _secured(peer: socket.socket) -> ssl.SSLSocket:
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    try:
+        return context.wrap_socket(peer)
+    except BaseException:
+        peer.close()
+        raise
 
 
 def _left(deadline: float) -> float:
@@ -82,8 +95,8 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write("usage: python -m bridgeserve.health [PATH]\n")
         return 1
     try:
-        bind = from_command_line({}, os.environ).settings.binds[0]
-        status = ask(bind, path)
+        settings = from_command_line({}, os.environ).settings
+        status = ask(settings.binds[0], path, secure=settings.tls is not None)
     except (ConfigError, OSError, ValueError) as error:
         sys.stderr.write(f"unhealthy: {error}\n")
         return 1

@@ -14,6 +14,7 @@ MANY = ("bind", "header", "list", "reserve")
 GROUPS = (
     "Application",
     "Sockets",
+    "TLS",
     "Proxies",
     "Overload",
     "Limits",

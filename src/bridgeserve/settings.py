@@ -12,14 +12,15 @@ from bridgeserve.binds import Bind, parse_bind, tcp_bind
 from bridgeserve.cpus import available_cpus, default_threads
 from bridgeserve.groups import Admission, Children, Limits, Reserve, Timeouts
 from bridgeserve.log_settings import LogSettings
-from bridgeserve.option import Option, choice, option, option_of
+from bridgeserve.option import GROUPS, Option, choice, option, option_of
+from bridgeserve.peer_settings import PeerSettings
 from bridgeserve.websocket_settings import WebSocketSettings
 
 MIB = 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(LogSettings, WebSocketSettings):
+class Settings(PeerSettings, LogSettings, WebSocketSettings):
     """All options with their values.
 
     Times are seconds, sizes octets. Values are checked by `sources.py`, not here.
@@ -124,33 +125,6 @@ class Settings(LogSettings, WebSocketSettings):
     )
     http: str = choice(
         "Sockets", "auto: the plain reader with h11 behind it. h11: h11 for every request.", "auto", "h11"
-    )
-
-    proxy_headers: bool = option(
-        "flag", "Proxies", "Believe what trusted proxies say of their clients in header fields.", True
-    )
-    forwarded_allow_ips: str = option(
-        "text",
-        "Proxies",
-        "Trusted proxies: addresses, networks such as 10.0.0.0/8, and unix: for peers on a unix socket. Alone: * for"
-        " one proxy wherever it is, or a number of proxies; 0: nobody.",
-        "127.0.0.1,::1",
-        metavar="LIST",
-        shared="FORWARDED_ALLOW_IPS",
-    )
-    forwarded_headers: str = option(
-        "text",
-        "Proxies",
-        "Fields that are believed: x-forwarded-for, -proto, -host, -port, -prefix, or forwarded alone. Name those that"
-        " your proxy sets or removes in every request.",
-        "x-forwarded-for,x-forwarded-proto",
-        metavar="LIST",
-    )
-    proxy_protocol: bool = option(
-        "switch",
-        "Proxies",
-        "Expect a PROXY header (version 1 or 2) in front of each connection; trusted proxies only may connect.",
-        False,
     )
 
     limit_concurrency: int | None = option(
@@ -346,4 +320,8 @@ class Settings(LogSettings, WebSocketSettings):
         return tuple((name.strip().encode("latin-1"), value.strip().encode("latin-1")) for name, _, value in pairs)
 
 
-OPTIONS: dict[str, Option] = {item.name: option_of(item) for item in fields(Settings)}
+# In the order of their groups: those of a base class come first among the fields.
+OPTIONS: dict[str, Option] = {
+    item.name: option_of(item)
+    for item in sorted(fields(Settings), key=lambda item: GROUPS.index(option_of(item).group))
+}

@@ -136,6 +136,18 @@ def _host(value: str) -> str:
     return value
 
 
+# ssl.CERT_NONE, CERT_OPTIONAL and CERT_REQUIRED, which other servers take as numbers.
+_CERT_REQS = {"0": "none", "1": "optional", "2": "required"}
+
+
+def _cert_reqs(value: str) -> str:
+    word = value.strip().lower()
+    word = _CERT_REQS.get(word, word)
+    if word not in _CERT_REQS.values():
+        raise ValueError(f"{value!r} is not allowed; allowed: none, optional, required")
+    return word
+
+
 def _trusted(value: str) -> str:
     Trust.parse(value)
     return value
@@ -179,6 +191,7 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "host": _host,
     "access_log_format": _access_format,
     "forwarded_allow_ips": _trusted,
+    "ssl_cert_reqs": _cert_reqs,
     "forwarded_headers": _forwarded_names,
     "bind": _binds,
 }

@@ -122,6 +122,11 @@ def test_what_a_proxy_says() -> None:
     scope = scope_of(FakeExchange(make_request(b"/x"), endpoint=endpoint), "/own")
     assert (scope["path"], scope["raw_path"], scope["root_path"]) == ("/api/x", b"/x", "/api")
     assert (scope["scheme"], scope["client"], scope["server"]) == ("https", endpoint.client, endpoint.server)
+    assert "tls" not in scope["extensions"]
+    endpoint.tls = {"tls_version": 0x0304}
+    extension = scope_of(FakeExchange(make_request(b"/x"), endpoint=endpoint))["extensions"]["tls"]
+    assert extension == endpoint.tls
+    assert extension is not endpoint.tls  # an application may change what it got
 
 
 def test_methods_and_versions() -> None:

@@ -278,3 +278,12 @@ def test_the_prefix_of_a_proxy_takes_the_place_of_the_root_path(
 ) -> None:
     environ = make(target, endpoint=told(root=root), root_path="/own")
     assert (environ["SCRIPT_NAME"], environ["PATH_INFO"]) == (script, path)
+
+
+def test_the_variables_of_tls() -> None:
+    endpoint = told()
+    endpoint.ssl = {"SSL_PROTOCOL": "TLSv1.3", "SSL_CLIENT_VERIFY": "NONE"}
+    forged = [(b"host", b"a"), (b"ssl-client-verify", b"SUCCESS"), (b"ssl-client-cert", b"x")]
+    environ = make(headers=forged, endpoint=endpoint)
+    assert (environ["SSL_PROTOCOL"], environ["SSL_CLIENT_VERIFY"]) == ("TLSv1.3", "NONE")
+    assert "SSL_CLIENT_CERT" not in environ

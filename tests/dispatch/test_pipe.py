@@ -164,6 +164,13 @@ def told(root: str, host: bytes | None) -> Endpoint:
     return endpoint
 
 
+def secure(variables: dict[str, str]) -> Endpoint:
+    """A connection under TLS."""
+    endpoint = Endpoint("https", ("192.0.2.7", 1), ("192.0.2.1", 443))
+    endpoint.ssl = variables
+    return endpoint
+
+
 @pytest.mark.parametrize(
     "endpoint",
     [
@@ -174,6 +181,7 @@ def told(root: str, host: bytes | None) -> Endpoint:
         Endpoint("http", None, None),
         told("/api", b"example.org:8443"),
         told("", None),
+        secure({"SSL_CLIENT_CERT": "-----BEGIN\n", "SSL_CLIENT_S_DN": "CN=\\00\u00e9"}),
     ],
 )
 def test_endpoints(endpoint: Endpoint) -> None:
@@ -183,7 +191,7 @@ def test_endpoints(endpoint: Endpoint) -> None:
 
 
 def facts_of(endpoint: Endpoint) -> tuple[object, ...]:
-    return endpoint.scheme, endpoint.client, endpoint.server, endpoint.root, endpoint.host
+    return endpoint.scheme, endpoint.client, endpoint.server, endpoint.root, endpoint.host, endpoint.ssl
 
 
 def test_what_was_said_too_late_is_forgotten_but_not_what_is_for_this_request() -> None:

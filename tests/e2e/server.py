@@ -140,7 +140,7 @@ class ServerProcess:
     @property
     def address(self) -> tuple[str, int]:
         """Host and port of the first address."""
-        host, _, port = self.url.removeprefix("http://").rpartition(":")
+        host, _, port = self.url.partition("://")[2].rpartition(":")
         return host.strip("[]"), int(port)
 
     def signal(self, number: signal.Signals) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+from websockets.sync.client import connect
 
 from e2e.apps.told_wsgi import PIECE, pieces
 from e2e.conftest import Start
@@ -149,7 +150,25 @@ def test_nginx_over_a_unix_socket(start: Start, fronts: Fronts, mode: str, tmp_p
     server = start_at(start, mode, "--forwarded-headers", ALL, "--forwarded-allow-ips", "unix:,127.0.0.1", unix=path)
     front = fronts.nginx(f"unix:{path}", X_FORWARDED)
     assert told(front, "/told", *FORGED) == expected(mode)
-    much(front)
+    if mode == "threads":
+        much(front)
+    quiet(server)
+
+
+def test_a_websocket_through_nginx(start: Start, fronts: Fronts) -> None:
+    server = start_at(start, "asgi", "--forwarded-headers", ALL)
+    upgrading = X_FORWARDED.replace(
+        'Connection "";', 'Connection "upgrade"; proxy_set_header Upgrade $http_upgrade;', 1
+    )
+    front = fronts.nginx(upstream_of(server), upgrading)
+    raw = socket.create_connection(front.address, 20.0, source_address=(CLIENT, 0))
+    forged = {"X-Forwarded-For": "198.51.100.66"}
+    with connect(front.url.replace("http", "ws", 1) + "/told", sock=raw, additional_headers=forged) as socket_:
+        found = json.loads(socket_.recv(10.0))
+        assert (found["client"], found["scheme"], found["root_path"]) == ([CLIENT, 0], "wss", "/shop")
+        for message in ("text", b"\0octets", "x" * 1_000_000):
+            socket_.send(message)
+            assert socket_.recv(10.0) == message
     quiet(server)
 
 
@@ -194,7 +213,7 @@ def test_haproxy_with_the_proxy_protocol(start: Start, fronts: Fronts, version: 
         address = found["client"][0] if runs == "asgi" else found["REMOTE_ADDR"]
         assert address in (CLIENT, "127.0.0.3")
     assert (address, len(asked(front, "/told", count=3))) == ("127.0.0.3", 3)
-    if version == "send-proxy-v2":
+    if (version, mode) == ("send-proxy-v2", "tcp"):
         much(front)
     quiet(server)
 

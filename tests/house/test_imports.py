@@ -44,6 +44,7 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
         (
             "settings",
             "log_settings",
+            "peer_settings",
             "websocket_settings",
             "option",
             "groups",

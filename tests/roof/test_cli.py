@@ -155,3 +155,10 @@ def test_chdir_and_env_file_are_there_when_the_app_is_loaded(project: Path, monk
     (project / "env").write_text("SITE4_NAME='x y'\n")
     result = call("--check", "--chdir", "below", "--env-file", "env", "site4")
     assert (result.exit_code, result.stderr) == (0, "")
+
+
+def test_a_secret_is_not_printed() -> None:
+    result = CliRunner().invoke(main, ["--print-config", "--ssl-keyfile-password", "hunter2"])
+    assert result.exit_code == 0
+    assert "hunter2" not in result.output
+    assert "ssl_keyfile_password" in result.output and "***" in result.output

@@ -51,7 +51,7 @@ class AsgiRunner:
         root = self._root_path if endpoint.root is None else endpoint.root
         if root and path != root and not path.startswith(root + "/"):
             path = root + path
-        scope = {
+        scope: dict[str, Any] = {
             "type": "http",
             "asgi": VERSIONS,
             "http_version": request.version,
@@ -66,6 +66,8 @@ class AsgiRunner:
             "server": endpoint.server,
             "extensions": extensions.SCOPE.copy(),
         }
+        if endpoint.tls is not None:
+            scope["extensions"]["tls"] = endpoint.tls.copy()
         if self.state is not None:
             scope["state"] = self.state.copy()
         return scope

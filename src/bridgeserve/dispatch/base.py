@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterable
 from math import inf
 from types import TracebackType
-from typing import BinaryIO, Protocol, Self
+from typing import Any, BinaryIO, Protocol, Self
 
 from bridgeserve.wire.events import Request
 from bridgeserve.wire.framing import ResponseHead
@@ -40,11 +40,11 @@ class Endpoint:
 
     `client` and `server` are (host, port), with a port of 0 where a proxy did not tell it; on a unix socket client is
     None and server (path, None). `root`, where it is not None, takes the place of the root path, and `host` that of the
-    Host field. `trusted`: the peer may speak for others. `cgi` and `facts` are room for what is made of all this for
-    the first WSGI request.
+    Host field. `trusted`: the peer may speak for others. Under TLS, `tls` is the ASGI extension of this name and `ssl`
+    are the SSL_* variables. `cgi` and `facts` are room for what is made of all this for the first WSGI request.
     """
 
-    __slots__ = ("cgi", "client", "facts", "host", "root", "scheme", "server", "trusted")
+    __slots__ = ("cgi", "client", "facts", "host", "root", "scheme", "server", "ssl", "tls", "trusted")
 
     def __init__(self, scheme: str, client: tuple[str, int] | None, server: tuple[str, int | None] | None) -> None:
         self.scheme = scheme
@@ -53,6 +53,8 @@ class Endpoint:
         self.trusted = False
         self.root: str | None = None
         self.host: bytes | None = None
+        self.tls: dict[str, Any] | None = None
+        self.ssl: dict[str, str] | None = None
         self.cgi: dict[str, str] | None = None
         self.facts = b""
 

@@ -156,6 +156,8 @@ def _addresses(endpoint: Endpoint) -> dict[str, str]:
         cgi["HTTPS"] = "on"
     if endpoint.root is not None:
         cgi["SCRIPT_NAME"] = endpoint.root
+    if endpoint.ssl is not None:
+        cgi |= endpoint.ssl
     if endpoint.server is not None and endpoint.server[1] is not None:
         cgi["SERVER_NAME"] = endpoint.server[0]
         cgi["SERVER_PORT"] = str(endpoint.server[1])

@@ -85,7 +85,8 @@ class WebSocketRunner:
         scope["asgi"] = VERSIONS
         scope["scheme"] = "wss" if scope["scheme"] == "https" else "ws"
         scope["subprotocols"] = list(socket.subprotocols)
-        scope["extensions"] = {name: {} for name in _EXTENSIONS}
+        spoken: dict[str, Any] = {name: {} for name in _EXTENSIONS}
+        scope["extensions"] = spoken | {name: value for name, value in scope["extensions"].items() if name == "tls"}
         return scope
 
     async def run(self, socket: WebSocket, ended: Callable[[], None]) -> None:

@@ -158,6 +158,8 @@ class Acceptor:
     def start(self) -> None:
         """Begin to accept."""
         self._engine.on_closed(self._resume)
+        if self._opening is not None:
+            self._opening.on_room(self._resume)
         forked.watch(self)
         self._resume()
 
@@ -172,6 +174,8 @@ class Acceptor:
             self._engine.loop.remove_reader(self._listener.fileno())
 
     def _room(self) -> bool:
+        if self._opening is not None and not self._opening.room:
+            return False
         return self._limit is None or len(self._engine.connections) + len(self._making) < self._limit
 
     def _accept(self) -> None:

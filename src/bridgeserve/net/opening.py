@@ -1,7 +1,7 @@
-"""What comes before HTTP on an accepted socket: the PROXY header of a proxy in front.
+"""What comes before HTTP on an accepted socket: the PROXY header of a proxy in front, and the handshake of TLS.
 
-It is read from the socket itself, before a transport has it, and not an octet further: what follows belongs to
-whoever reads next. Three ends: the header is complete, the peer is gone or says something else, the header timer.
+The header is read from the socket itself, before a transport has it, and not an octet further: what follows belongs to
+whoever reads next. Every step has three ends: it is complete, the peer is gone or says something else, its timer.
 """
 
 from __future__ import annotations
@@ -9,28 +9,56 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import ssl
+from collections.abc import Callable
 
 from bridgeserve.dispatch.base import Endpoint
+from bridgeserve.net.certificates import Certificates
 from bridgeserve.net.connection import Connection
 from bridgeserve.net.engine import Engine
+from bridgeserve.net.handshakes import Handshakes
+from bridgeserve.net.tls import TlsTransport, describe
+from bridgeserve.wire.framing import error_response
 from bridgeserve.wire.proxy_protocol import ProxyError, ProxyReader
 
 _log = logging.getLogger("bridgeserve.wire")
 _PEEK = 4096  # octets looked at in one go
+_HINT = b"This port speaks TLS: use https.\n"
 
 
 class Opening:
     """Makes the connections of an engine whose peers have something to say first.
 
     :param proxy_protocol: a PROXY header is expected, from trusted peers only.
+    :param certificates: of TLS, None: HTTP follows at once.
+    :param handshake: seconds that a handshake may take.
     """
 
-    __slots__ = ("_engine", "_proxy_protocol", "_warned")
+    __slots__ = ("_certificates", "_engine", "_handshake", "_handshakes", "_proxy_protocol", "_warned")
 
-    def __init__(self, engine: Engine, proxy_protocol: bool) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        proxy_protocol: bool,
+        certificates: Certificates | None = None,
+        handshake: float = 10.0,
+        handshakes: Handshakes | None = None,
+    ) -> None:
         self._engine = engine
         self._proxy_protocol = proxy_protocol
+        self._certificates = certificates
+        self._handshake = handshake
+        self._handshakes = handshakes or Handshakes(1 << 20)
         self._warned: set[str] = set()
+
+    @property
+    def room(self) -> bool:
+        """May another connection be accepted?"""
+        return self._handshakes.room
+
+    def on_room(self, callback: Callable[[], None]) -> None:
+        """Call `callback` whenever there is room again."""
+        self._handshakes.on_room(callback)
 
     async def connect(self, accepted: socket.socket, endpoint: Endpoint) -> None:
         """Make the connection, or close the socket.
@@ -39,14 +67,21 @@ class Opening:
         """
         engine = self._engine
         try:
-            async with asyncio.timeout(engine.protocols.timeouts.header):
-                if self._proxy_protocol:
+            if self._proxy_protocol:
+                async with asyncio.timeout(engine.protocols.timeouts.header):
                     endpoint = await self._proxied(accepted, endpoint)
-        except (ProxyError, TimeoutError) as error:
-            self._tell(str(error) or "no PROXY header in time")
+            if self._certificates is None:
+                await engine.loop.connect_accepted_socket(lambda: Connection(engine, endpoint, direct=True), accepted)
+            else:
+                await self._secured(accepted, endpoint, self._certificates)
+        except ProxyError as error:
+            self._tell(str(error))
             accepted.close()
-            return
-        await engine.loop.connect_accepted_socket(lambda: Connection(engine, endpoint, direct=True), accepted)
+        except TimeoutError:
+            _log.debug("closed: what comes before HTTP did not come in time")
+            accepted.close()
+
+    # --- PROXY ---------------------------------------------------------------------------------
 
     async def _proxied(self, accepted: socket.socket, endpoint: Endpoint) -> Endpoint:
         """The endpoint that the PROXY header tells.
@@ -73,6 +108,33 @@ class Opening:
         """Say why a connection was closed: loudly once, for it may be a proxy that is set up otherwise."""
         _log.log(logging.DEBUG if reason in self._warned else logging.WARNING, "connection closed: %s", reason)
         self._warned.add(reason)
+
+    # --- TLS -----------------------------------------------------------------------------------
+
+    async def _secured(self, accepted: socket.socket, endpoint: Endpoint, certificates: Certificates) -> None:
+        engine = self._engine
+        endpoint.scheme = "https"
+        task = asyncio.current_task()
+        assert task is not None
+
+        def make(tls: ssl.SSLObject) -> Connection:
+            describe(endpoint, tls, certificates)
+            return Connection(engine, endpoint)
+
+        transport = TlsTransport(certificates.context, make, self._plain, engine.protocols.timeouts.linger)
+        with self._handshakes.one(task.cancel):
+            try:
+                async with asyncio.timeout(self._handshake):
+                    await engine.loop.connect_accepted_socket(lambda: transport, accepted)
+                    await transport.settled
+            except (TimeoutError, asyncio.CancelledError):
+                transport.abort()
+                raise
+
+    def _plain(self) -> bytes:
+        """The answer to HTTP where TLS is spoken."""
+        self._engine.now()  # for its Date
+        return error_response(400, True, self._engine.protocols.preamble.lines[3], _HINT)
 
 
 async def peek(accepted: socket.socket, size: int) -> bytes:

@@ -76,6 +76,7 @@ def _told(request: Request, endpoint: Endpoint, told: Told) -> Endpoint:
         host = _with_port(host or _host_of(request), told.port, scheme)
     outcome = Endpoint(scheme, told.client or endpoint.client, server)
     outcome.trusted = True
+    outcome.tls, outcome.ssl = endpoint.tls, endpoint.ssl
     outcome.root = told.prefix
     outcome.host = host
     if host is not None:

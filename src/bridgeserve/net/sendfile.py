@@ -22,15 +22,15 @@ PIECE = 1 << 20  # octets in one call, so that others have their turn
 async def send_file(exchange: Exchange, file: int, offset: int, count: int) -> bool:
     """Send `count` octets of the descriptor `file` from `offset` as the body.
 
-    :returns: False when the response is not one of a known length (nothing was sent then).
+    :returns: False under TLS, and when the response is not one of a known length (nothing was sent then).
     :raises ClientDisconnected: the client left, or did not read for the write timeout.
     """
     connection = exchange.connection
     if exchange.lost:
         raise ClientDisconnected("the client left")
-    if not connection.session.sends_raw(count):
-        return False
     transport = connection.transport
+    if transport.get_extra_info("sslcontext") is not None or not connection.session.sends_raw(count):
+        return False  # under TLS the socket takes records, not our octets
     transport.set_write_buffer_limits(high=0)
     try:
         await exchange.drain()

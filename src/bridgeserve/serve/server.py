@@ -29,8 +29,10 @@ from bridgeserve.dispatch.reserved import (
 from bridgeserve.dispatch.spawn import ChildFailed
 from bridgeserve.dispatch.threads import ThreadPool
 from bridgeserve.dispatch.wsgi import WsgiRunner
+from bridgeserve.net.certificates import Certificates, TlsError, Watch
 from bridgeserve.net.engine import Engine, Protocols
 from bridgeserve.net.exchange import Exchange
+from bridgeserve.net.handshakes import Handshakes
 from bridgeserve.net.identify import EchoingExchange, IdentifiedExchange
 from bridgeserve.net.listeners import Acceptor, Address, ListenError, open_listeners
 from bridgeserve.net.opening import Opening
@@ -71,6 +73,7 @@ class Server:
         self._stack = contextlib.AsyncExitStack()
         self._parts: Engaged | None = None
         self._drained = False
+        self._certificates: Certificates | None = None
         self.failed = asyncio.Event()  # set when the application cannot be run any more
         self.mode = ""
         self.kind = ""
@@ -107,6 +110,7 @@ class Server:
         check_reserve(prepared.mode, settings)
         self.kind = prepared.kind
         self.mode = prepared.mode
+        certificates = load_certificates(settings)
         try:
             listeners = open_listeners(settings.binds, settings.backlog)
         except ListenError as error:
@@ -117,7 +121,7 @@ class Server:
         engine = Engine(self._protocols(), dispatcher, self._sinks(), self._proxies(), _EXCHANGES[settings.request_id])
         if isinstance(dispatcher, InlineAsgi):
             engine.upgrades = Upgrades(settings.websockets, dispatcher.connect)
-        opening = Opening(engine, settings.proxy_protocol) if settings.proxy_protocol else None
+        opening = self._opening(engine, certificates)
         acceptors = [Acceptor(engine, listener, settings.limit_connections, opening) for listener in listeners]
         self._parts = Engaged(engine, acceptors, dispatcher)
         self.addresses = [acceptor.address for acceptor in acceptors]
@@ -126,7 +130,7 @@ class Server:
         _log.info(
             "bridgeserve %s serving on %s (%s)",
             __version__,
-            ", ".join(map(_url, self.addresses)),
+            ", ".join(_url(address, certificates is not None) for address in self.addresses),
             self._words(),
         )
 
@@ -186,6 +190,23 @@ class Server:
         settings = self._settings
         preamble = Preamble(settings.extra_headers, date=settings.date_header, server=settings.server_header)
         return Protocols(settings.limits, settings.timeouts, settings.http, preamble)
+
+    def _opening(self, engine: Engine, certificates: Certificates | None) -> Opening | None:
+        """What comes before HTTP on a connection, if anything does."""
+        settings = self._settings
+        if certificates is None and not settings.proxy_protocol:
+            return None
+        handshakes = Handshakes(settings.limit_handshakes)
+        self._stack.callback(handshakes.close)
+        if certificates is not None:
+            self._certificates = certificates
+            self._stack.callback(Watch(certificates, settings.ssl_watch).close)
+        return Opening(engine, settings.proxy_protocol, certificates, settings.timeout_handshake, handshakes)
+
+    def reload_certificates(self) -> bool:
+        """Read the files of TLS again, for the connections to come. False: they cannot be used, and the old ones
+        stay."""
+        return self._certificates is None or self._certificates.reload()
 
     def _proxies(self) -> Proxies:
         settings = self._settings
@@ -260,8 +281,29 @@ class Server:
             await self._stack.aclose()
 
 
-def _url(address: Address) -> str:
+def load_certificates(settings: Settings) -> Certificates | None:
+    """Those of the settings, None without TLS; raises StartupError."""
+    if settings.tls is None:
+        stray = [name for name in ("ssl_keyfile", "ssl_ca_certs") if getattr(settings, name)]
+        if stray:
+            raise StartupError(
+                f"--{stray[0].replace('_', '-')} means nothing without --ssl-certfile; give both, or none"
+            )
+        return None
+    if settings.ssl_cert_reqs != "none" and settings.ssl_ca_certs is None:
+        raise StartupError(
+            f"--ssl-cert-reqs {settings.ssl_cert_reqs} needs --ssl-ca-certs: the authorities that sign the clients'"
+            " certificates"
+        )
+    try:
+        return Certificates(settings.tls)
+    except TlsError as error:
+        raise StartupError(str(error)) from None
+
+
+def _url(address: Address, secure: bool) -> str:
     if isinstance(address, str):
         return f"unix:{address}"
+    scheme = "https" if secure else "http"
     host, port = address
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

@@ -269,12 +269,12 @@ class Preamble:
         self.due = now + 1.0 - (wall - int(wall))
 
 
-def error_response(status: int, with_body: bool, lines: bytes = b"") -> bytes:
-    """A whole answer of our own with Connection: close; it says no more than the status does.
+def error_response(status: int, with_body: bool, lines: bytes = b"", text: bytes = b"") -> bytes:
+    """A whole answer of our own with Connection: close; it says no more than the status does, or `text`.
 
     :param lines: of the preamble; RFC 9110 section 6.6.1 wants a Date in every 4xx.
     """
-    text = HTTPStatus(status).phrase.encode()
+    text = text or HTTPStatus(status).phrase.encode()
     if status == 405:
         lines += b"allow:\r\n"  # RFC 9110 section 15.5.6 wants the field; no method is good for what was asked
     head = b"content-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\nconnection: close\r\n" % len(text)

@@ -14,8 +14,11 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 async def application(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await websocket(scope, receive, send)
+        return
     if scope["type"] != "http":
-        raise RuntimeError("HTTP only")
+        raise RuntimeError("neither HTTP nor WebSocket")
     if scope["path"].endswith("/download"):
         count = int(scope["query_string"])
         await send({"type": "http.response.start", "status": 200, "headers": length(count * PIECE)})
@@ -32,13 +35,26 @@ async def application(scope: dict[str, Any], receive: Receive, send: Send) -> No
             more = message.get("more_body", False)
         told: dict[str, Any] = {"digest": digest.hexdigest()}
     else:
-        keys = ("client", "scheme", "server", "root_path", "path")
-        told = {key: scope[key] for key in keys}
-        told["host"] = [value.decode() for name, value in scope["headers"] if name == b"host"]
-        told["tls"] = scope.get("extensions", {}).get("tls")
+        told = facts(scope)
     body = json.dumps(told).encode()
     await send({"type": "http.response.start", "status": 200, "headers": length(len(body))})
     await send({"type": "http.response.body", "body": body})
+
+
+def facts(scope: dict[str, Any]) -> dict[str, Any]:
+    told = {key: scope[key] for key in ("client", "scheme", "server", "root_path", "path")}
+    told["host"] = [value.decode() for name, value in scope["headers"] if name == b"host"]
+    told["tls"] = scope.get("extensions", {}).get("tls")
+    return told
+
+
+async def websocket(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    """Says what it was told, and then whatever the client says."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    await send({"type": "websocket.send", "text": json.dumps(facts(scope))})
+    while (message := await receive())["type"] != "websocket.disconnect":
+        await send({**message, "type": "websocket.send"})
 
 
 def length(octets: int) -> list[tuple[bytes, bytes]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -33,6 +34,11 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
         count = int(environ["QUERY_STRING"])
         start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(count * PIECE))])
         return pieces(count)
+    if environ["PATH_INFO"].endswith("/file"):
+        size = os.path.getsize(__file__)
+        start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(size))])
+        result: Iterable[bytes] = environ["wsgi.file_wrapper"](open(__file__, "rb"))  # noqa: SIM115 (the server closes it)
+        return result
     if environ["REQUEST_METHOD"] == "PUT":
         digest = hashlib.sha256()
         while data := environ["wsgi.input"].read(PIECE):
