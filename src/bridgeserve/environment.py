@@ -59,17 +59,17 @@ def _split(kind: str, text: str) -> Any:
     return text
 
 
-def read_env_file(path: str, directory: str = ".") -> dict[str, str]:
+def read_env_file(path: str, directory: str = ".", label: str = "--env-file") -> dict[str, str]:
     """The NAME=VALUE lines of a file.
 
     `#` starts a comment line, `export ` is forgiven, one pair of quotes is taken off.
 
-    Raises ConfigError when the file cannot be read or a line is something else.
+    Raises ConfigError when the file cannot be read or a line is something else; `label` says who has named it.
     """
     try:
         text = Path(directory, path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise ConfigError(f"--env-file {path}: cannot be read: {error}") from error
+        raise ConfigError(f"{label} {path}: cannot be read: {error}") from error
     found: dict[str, str] = {}
     for number, line in enumerate(text.splitlines(), 1):
         line = line.strip()
@@ -77,7 +77,7 @@ def read_env_file(path: str, directory: str = ".") -> dict[str, str]:
             continue
         match = _ENV_LINE.fullmatch(line)
         if match is None or "\0" in line:
-            raise ConfigError(f"--env-file {path}, line {number}: not NAME=VALUE")
+            raise ConfigError(f"{label} {path}, line {number}: not NAME=VALUE")
         value = match[2]
         if len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'":
             value = value[1:-1]

@@ -66,9 +66,11 @@ class Sources:
         layers = [command, outer]
         file = file_layer(_first(layers, "config"), self.directory)
         extra: dict[str, str] = {}
-        path = _first([*layers, file] if file else layers, "env_file")
+        known = [*layers, file] if file else layers
+        path = _first(known, "env_file")
         if path is not None:
-            found = read_env_file(path, self.directory)
+            label = next(layer.label("env_file") for layer in known if "env_file" in layer.values)
+            found = read_env_file(path, self.directory, label)
             extra = {key: value for key, value in found.items() if key not in self.environ}
             inner = environment_layer(extra, f"env file {path}")
             for name in ("env_file", "config"):
