@@ -795,6 +795,22 @@ def test_the_body_behind_a_very_large_head_is_read() -> None:
     on_wire(test)
 
 
+def test_no_request_is_begun_after_the_close() -> None:
+    chunked = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+
+    async def test(wire: Wire) -> None:
+        client = wire.client
+        client.send(chunked * (BURST + 5))
+        assert wire.engine.requests == BURST  # the last of them is answered, but its body not read
+        wire.connection.drain(1.0)
+        client.send_eof()
+        await turns()
+        assert wire.engine.requests == BURST
+        assert client.read() == HELLO * BURST
+
+    on_wire(test, ok)
+
+
 @pytest.mark.parametrize("busy", [False, True])
 def test_a_very_large_head_comes_in_pieces(busy: bool) -> None:
     async def test(wire: Wire) -> None:

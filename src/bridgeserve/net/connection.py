@@ -312,6 +312,7 @@ class Connection(asyncio.Protocol):
         """Close after what was written; linger where the peer may still be sending (RFC 9112 section 9.6)."""
         session = self.session
         if session.eof or not (session.unread or session.state.peer == "BODY"):
+            session.linger(self.engine.loop.time())  # what is pipelined behind the close is never begun
             self._close()
         else:
             self._half_close()
