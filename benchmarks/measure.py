@@ -47,7 +47,7 @@ def steps(choice: Choice, plan: Plan) -> int:
 @contextmanager
 def prepared(choice: Choice, plan: Plan) -> Iterator[None]:
     """What servers and loads need from the machine: descriptors, and the file that is sent."""
-    if "connections" in choice:
+    if not {"connections", "ws-idle"}.isdisjoint(choice):
         raise_limit(2 * plan.idle + 1000)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "file"

@@ -54,6 +54,13 @@ MORE_FIELDS = (
     b"tracestate: vendor=00f067aa0ba902b7",
 )
 
+HANDSHAKE = (
+    b"Connection: Upgrade",
+    b"Upgrade: websocket",
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+    b"Sec-WebSocket-Version: 13",
+)
+
 
 @dataclass(frozen=True)
 class Template:

@@ -18,7 +18,7 @@ from benchmarks.workloads import WORKLOADS
 
 # The figure that a workload's table is sorted by and its chart shows.
 PRIMARY = {"download": "cpu_us_mb", "upload": "cpu_us_mb", "file": "cpu_us_mb"}
-PRIMARY |= {"mixed": "p99_ms", "idle": "kib", "start": "start_ms"}
+PRIMARY |= {"mixed": "p99_ms", "idle": "kib", "ws-idle": "kib", "start": "start_ms"}
 PAGE_MARKS = ("<!-- figures -->", "<!-- /figures -->")
 
 

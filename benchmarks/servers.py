@@ -17,6 +17,7 @@ from benchmarks.processes import Running, free_port, running
 PROCESSES = 2
 MANY = "8000"
 ASGI, WSGI, RAW = "asgi", "wsgi", "raw"
+SOCKET = "socket"  # ASGI again, for workloads of WebSocket: a row for each way in which a server speaks it
 
 
 @dataclass(frozen=True)
@@ -88,12 +89,12 @@ def _bridgeserve(*mode: str, threads: bool = False) -> Callable[[Job], list[str]
     return arguments
 
 
-def _uvicorn(http: str) -> Callable[[Job], list[str]]:
+def _uvicorn(http: str, *more: str) -> Callable[[Job], list[str]]:
     def arguments(job: Job) -> list[str]:
         log = job.log(["--log-level", "info"], ["--no-access-log", "--log-level", "warning"])
         place = ["--host", "127.0.0.1", "--port", str(job.port)]
         common = ["--loop", "uvloop", "--http", http, "--timeout-keep-alive", "75"]
-        return ["uvicorn", job.app, *place, *common, *log]
+        return ["uvicorn", job.app, *place, *common, *more, *log]
 
     return arguments
 
@@ -101,6 +102,11 @@ def _uvicorn(http: str) -> Callable[[Job], list[str]]:
 def _bridged(job: Job) -> list[str]:
     inner = job.app.partition(":")[2] if ".wsgi:" in job.app else job.app.partition("apps.")[2].partition("_app")[0]
     return _uvicorn("httptools")(Job(f"benchmarks.apps.bridged:{inner}", job.port, job.threads, job.logged))
+
+
+def _uvicorn_socket(name: str, library: str, core: str) -> Server:
+    packages = ("uvicorn", library, "httptools", "uvloop")
+    return Server(name, SOCKET, packages, _uvicorn("httptools", "--ws", core))
 
 
 def _granian(interface: str) -> Callable[[Job], list[str]]:
@@ -172,6 +178,12 @@ _TABLE = (
     Server("uwsgi-socket", WSGI, ("pyuwsgi",), _uwsgi("--http-socket"), closes=True),
     Server("bjoern", WSGI, ("bjoern",), _launched("bjoern"), logs=False),
     Server("werkzeug", WSGI, ("werkzeug",), _launched("werkzeug"), closes=True, logs=False),
+    Server("bridgeserve-ws", SOCKET, (*_OURS, "websockets"), _bridgeserve("inline")),
+    _uvicorn_socket("uvicorn-ws-websockets", "websockets", "websockets"),
+    _uvicorn_socket("uvicorn-ws-sansio", "websockets", "websockets-sansio"),
+    _uvicorn_socket("uvicorn-ws-wsproto", "wsproto", "wsproto"),
+    Server("hypercorn-ws", SOCKET, ("hypercorn", "uvloop"), _hypercorn),
+    Server("granian-ws", SOCKET, ("granian",), _granian(ASGI)),
     Server("uvicorn-a2wsgi", WSGI, ("uvicorn", "a2wsgi", "httptools", "uvloop"), _bridged),
 )
 SERVERS: dict[str, Server] = {server.name: server for server in _TABLE}

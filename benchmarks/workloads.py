@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from benchmarks.apps import content
-from benchmarks.messages import MORE_FIELDS, Answer, Template, expected, template
-from benchmarks.servers import ASGI, RAW, WSGI
+from benchmarks.messages import HANDSHAKE, MORE_FIELDS, Answer, Template, expected, template
+from benchmarks.servers import ASGI, RAW, SOCKET, WSGI
 
 # Where clients see requests arrive one by one, they do so at this rate: below what the slowest server can do.
 STEADY_RATE = 1000.0
@@ -18,7 +18,8 @@ class Workload:
     """One row.
 
     `kind` names the load (`loads`); `apps` and `requests` are by interface; `answer` is None where the first server's
-    answer is what the others must give too; `rate`: requests a second of the open model, 0 for none.
+    answer is what the others must give too; `rate`: requests a second of the open model, 0 for none;
+    `size`: octets of a message of WebSocket.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Workload:
     threads: int = 8
     rate: float = 0.0
     logged: bool = False
+    size: int = 0
 
 
 HELLO = expected(content.BODY)
@@ -47,6 +49,8 @@ def _same(request: Template) -> dict[str, Template]:
 
 _GET = _same(template("/items/42?detail=full"))
 _DOWN = _same(template("/stream?mb=0"))
+_ECHO = {SOCKET: "benchmarks.apps.websocket:echo"}
+_ASK = {SOCKET: template("/chat", more=HANDSHAKE)}
 _PAGE = template("/items/3?detail=full")
 
 _TABLE = (
@@ -164,6 +168,30 @@ _TABLE = (
         apps=_both("hello"),
         requests=_GET,
         answer=HELLO,
+    ),
+    Workload(
+        name="ws-echo",
+        what="WebSocket: an echo of a text of 64 octets (a message is a request), one in flight on each of 32 connections",
+        kind="ws-echo",
+        apps=_ECHO,
+        requests=_ASK,
+        size=64,
+    ),
+    Workload(
+        name="ws-echo-64k",
+        what="the same with 64 KiB",
+        kind="ws-echo",
+        apps=_ECHO,
+        requests=_ASK,
+        size=65536,
+    ),
+    Workload(
+        name="ws-idle",
+        what="thousands of idle WebSockets, each after one echo",
+        kind="ws-idle",
+        apps=_ECHO,
+        requests=_ASK,
+        size=64,
     ),
     Workload(
         name="flask",

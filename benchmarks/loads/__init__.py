@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from benchmarks.figures import Figures
-from benchmarks.loads import closed, connections, start, steady, transfer
+from benchmarks.loads import closed, connections, start, steady, transfer, websocket
 from benchmarks.loads.target import Target
 
 KINDS: dict[str, Callable[[Target], Figures]] = {
@@ -17,4 +17,6 @@ KINDS: dict[str, Callable[[Target], Figures]] = {
     "file": transfer.file,
     "idle": connections.idle,
     "start": start.start,
+    "ws-echo": websocket.echo,
+    "ws-idle": websocket.idle,
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import select
 import socket
 import time
+from typing import Self
 
 from benchmarks.errors import BenchmarkError
 from benchmarks.messages import Template, ask, connect
@@ -31,15 +32,18 @@ class Clients:
         self._sockets: dict[int, socket.socket] = {}
         self._epoll = select.epoll()
         try:
-            with connect(port) as connection:
-                answer = ask(connection, next(self._requests))
-            self._size, self._tail = answer.octets, answer.tail
+            self._measure()
             self._fill()
         except BaseException:
             self.close()
             raise
 
-    def __enter__(self) -> Clients:
+    def _measure(self) -> None:
+        with connect(self._port) as connection:
+            answer = ask(connection, next(self._requests))
+        self._size, self._tail = answer.octets, answer.tail
+
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -56,7 +60,9 @@ class Clients:
             self._open()
 
     def _open(self) -> socket.socket:
-        connection = connect(self._port)
+        return self._keep(connect(self._port))
+
+    def _keep(self, connection: socket.socket) -> socket.socket:
         connection.setblocking(False)
         self._sockets[connection.fileno()] = connection
         self._epoll.register(connection.fileno(), select.EPOLLIN)
@@ -117,6 +123,9 @@ class Clients:
         if len(data) < self._size:
             parts[number] = data
             return False
-        if len(data) > self._size or data[9:12] != b"200" or not data.endswith(self._tail):
+        if not self._good(data):
             raise BenchmarkError(f"wrong answer under load: {data[:200]!r}")
         return True
+
+    def _good(self, data: bytes) -> bool:
+        return len(data) == self._size and data[9:12] == b"200" and data.endswith(self._tail)

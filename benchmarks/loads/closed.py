@@ -8,7 +8,8 @@ from benchmarks.loads.client import Clients
 from benchmarks.loads.target import Meter, Target
 
 
-def _figures(meter: Meter, requests: int) -> Figures:
+def figures(meter: Meter, requests: int) -> Figures:
+    """Of so many requests."""
     return {
         "cpu_us": meter.cpu_ns / requests / 1000,
         "requests_s": requests / (meter.wall_ns / 1e9),
@@ -35,7 +36,7 @@ def _by_wrk(target: Target) -> Figures:
         clients.run(target.plan.warmup)
     with Meter(target.running.pid) as meter:
         summary = wrk.run(port, template, count, target.plan.seconds)
-    found = _figures(meter, summary.requests)
+    found = figures(meter, summary.requests)
     # wrk takes a while to start and to end, in which nothing is sent.
     return {**found, "requests_s": summary.requests / summary.seconds, "busy": meter.cpu_ns / 1e9 / summary.seconds}
 
@@ -45,7 +46,7 @@ def _by_client(target: Target) -> Figures:
         clients.run(target.plan.warmup)
         with Meter(target.running.pid) as meter:
             requests = clients.run(target.plan.seconds)
-    return _figures(meter, requests)
+    return figures(meter, requests)
 
 
 def churn(target: Target) -> Figures:
@@ -55,4 +56,4 @@ def churn(target: Target) -> Figures:
         clients.run(target.plan.warmup, max(target.plan.churn // 10, 1))
         with Meter(target.running.pid) as meter:
             requests = clients.run(60.0, target.plan.churn)
-    return _figures(meter, requests)
+    return figures(meter, requests)

@@ -44,7 +44,7 @@ HELLO = template("/items/42")
 
 def ours(interface: str) -> Server:
     """bridgeserve, which is installed where these tests run."""
-    return SERVERS["bridgeserve-asgi" if interface == "asgi" else "bridgeserve-threads"]
+    return SERVERS[{"asgi": "bridgeserve-asgi", "socket": "bridgeserve-ws"}.get(interface, "bridgeserve-threads")]
 
 
 def test_every_server_has_arguments_for_every_workload() -> None:
@@ -77,10 +77,13 @@ def test_a_server_runs_what_fits_it() -> None:
 
 # Both interfaces where the apps do different things, else one.
 WSGI_TOO = ("json-post", "stream-down", "upload-length", "upload-chunked", "file", "io-wait")
+SOCKETS = ("ws-echo", "ws-echo-64k", "ws-idle")
 RUNS = [(name, "asgi") for name, row in WORKLOADS.items() if len(row.apps) > 1 and name != "django"]
 
 
-@pytest.mark.parametrize(("name", "interface"), [*RUNS, *((name, "wsgi") for name in WSGI_TOO)])
+@pytest.mark.parametrize(
+    ("name", "interface"), [*RUNS, *((name, "wsgi") for name in WSGI_TOO), *((name, "socket") for name in SOCKETS)]
+)
 def test_each_workload_runs_on_bridgeserve(name: str, interface: str) -> None:
     server = ours(interface).name
     cell = measure({name: [server]}, TINY, 1, lambda text: None, lambda results: None)[name][server]
