@@ -171,7 +171,7 @@ _TABLE = (
     ),
     Workload(
         name="ws-echo",
-        what="WebSocket: an echo of a text of 64 octets (a message is a request), one in flight on each of 32 connections",
+        what="WebSocket: an echo of 64 octets (a message is a request), one in flight on each of 32 connections",
         kind="ws-echo",
         apps=_ECHO,
         requests=_ASK,

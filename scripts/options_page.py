@@ -43,7 +43,7 @@ COMMANDS = """
 
 | option | meaning |
 |---|---|
-| `--check` `--check-config` | Load the app, say what it is and which mode would run it, and stop. |
+| `--check` `--check-config` | Load the app, say what it is, [try it](configuration.md#the-check), and stop. |
 | `--completion bash\\|zsh\\|fish` | Print the completion for a shell and stop. |
 | `--print-config` | Print each value and where it came from, and stop. |
 | `-v` `--version` | Print the version and stop. |

@@ -87,7 +87,7 @@ def _version(context: click.Context, parameter: click.Parameter, value: bool) ->
 @_with_options
 @click.command(cls=shell.Command, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.argument("app", required=False)
-@click.option("--check", "--check-config", is_flag=True, help="Load the app, say what it is, and stop.")
+@click.option("--check", "--check-config", is_flag=True, help="Load the app, say what it is, try it, and stop.")
 @click.option("--print-config", is_flag=True, help="Print each value and where it came from, and stop.")
 @click.option(
     "--completion",
@@ -166,11 +166,19 @@ def _prepare(app: str, settings: Settings, load_here: bool = False) -> Prepared:
 def _check(app: str, settings: Settings) -> int:
     prepared = _prepare(app, settings, load_here=True)
     check_reserve(prepared.mode, settings)
+    from bridgeserve.serve.check import converse
     from bridgeserve.serve.server import load_certificates
 
     load_certificates(settings)
-    click.echo(f"ok: {app} is {'an ASGI' if prepared.kind == 'asgi' else 'a WSGI'} app, mode {prepared.mode}")
-    return 0
+    report = converse(prepared, settings)
+    for fault in report.faults:
+        click.echo(f"against the specification: {fault}", err=True)
+    for fault in report.harmless:
+        click.echo(f"against the specification, and served nevertheless: {fault}", err=True)
+    word = "not ok" if report.faults else "ok"
+    kind = "an ASGI" if prepared.kind == "asgi" else "a WSGI"
+    click.echo("; ".join([f"{word}: {app} is {kind} app, mode {prepared.mode}", *report.told]))
+    return int(bool(report.faults))
 
 
 def _serve(app: str, settings: Settings) -> int:

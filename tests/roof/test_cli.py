@@ -15,8 +15,15 @@ from bridgeserve.cli import main
 from bridgeserve.settings import OPTIONS
 from bridgeserve.sources import flag_of
 
-WSGI = "def application(environ, start_response):\n    return []\n"
-ASGI = "async def app(scope, receive, send):\n    pass\n"
+WSGI = (
+    "def application(environ, start_response):\n    start_response('200 OK', [('Content-Type', 'text/plain')])\n"
+    "    return []\n"
+)
+ASGI = (
+    "async def app(scope, receive, send):\n    assert scope['type'] == 'http'\n"
+    "    await send({'type': 'http.response.start', 'status': 204, 'headers': []})\n"
+    "    await send({'type': 'http.response.body'})\n"
+)
 
 
 @pytest.fixture
@@ -133,6 +140,15 @@ def test_check_refuses_with_3(project: Path, source: str, arguments: tuple[str, 
     assert (result.exit_code, result.stdout) == (3, "")
     assert said in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_check_names_what_the_app_does_against_its_specification(project: Path) -> None:
+    (project / "site5.py").write_text(ASGI.replace("204, 'headers': []", "'204', 'headers': [(b'X-A', b'b')]"))
+    result = call("--check", "site5:app")
+    assert result.exit_code == 1
+    assert result.stdout.startswith("not ok: site5:app is an ASGI app, mode inline; GET / was answered with 204")
+    assert "status of 'http.response.start' must be int, not str" in result.stderr
+    assert "served nevertheless: http: the name of a header must be in lower case" in result.stderr
 
 
 @pytest.mark.parametrize("check", [("--check",), ()])

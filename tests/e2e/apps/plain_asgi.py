@@ -82,6 +82,7 @@ async def application(scope: dict[str, Any], receive: Receive, send: Send) -> No
     if scope["type"] == "lifespan":
         await lifespan(receive, send)
         return
+    assert scope["type"] == "http", scope["type"]
     path = scope["path"]
     if path == "/counts":
         data = json.dumps(_counts).encode()
