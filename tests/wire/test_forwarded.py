@@ -225,6 +225,19 @@ def test_a_forwarded_that_cannot_be_read_is_refused(value: str) -> None:
     assert caught.value.status == 400
 
 
+def test_what_was_read_is_remembered_within_bounds() -> None:
+    reader = ForwardedReader(Trust.parse("*"), read_names(ALL_X))
+    first = reader.read([(b"x-forwarded-for", b"192.0.2.1")])
+    assert reader.read([(b"host", b"a"), (b"x-forwarded-for", b"192.0.2.1")]) is first
+    assert reader.read([(b"x-forwarded-for", b"192.0.2.2")]).client == ("192.0.2.2", 0)
+    for number in range(3000):
+        assert reader.read([(b"x-forwarded-for", b"10.0.%d.%d" % divmod(number, 256))]).client is not None
+    assert len(reader._known) <= 1024
+    size = len(reader._known)
+    reader.read([(b"x-forwarded-for", b"192.0.2.1" + b" " * 600)])
+    assert len(reader._known) == size
+
+
 def test_nodes() -> None:
     assert read_node(b"1.2.3.4:0") is not None
     assert read_node(b"[::1") is None

@@ -57,13 +57,10 @@ class Proxies:
                 raise WireError(421, "an https target on a connection without TLS")
             return endpoint
         told = self._reader.read(request.headers)
-        if secure and told.scheme is None:
-            told.scheme = "https"
-        return _told(request, endpoint, told)
+        return _told(request, endpoint, told, told.scheme or ("https" if secure else endpoint.scheme))
 
 
-def _told(request: Request, endpoint: Endpoint, told: Told) -> Endpoint:
-    scheme = told.scheme or endpoint.scheme
+def _told(request: Request, endpoint: Endpoint, told: Told, scheme: str) -> Endpoint:
     server = endpoint.server
     host = told.host
     if host is not None:

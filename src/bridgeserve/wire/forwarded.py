@@ -20,6 +20,8 @@ ALLOWED = f"{', '.join(X_FIELDS)}, or forwarded alone"
 CHAIN_MAX = 32  # entries of a list that are looked at, from the right
 HOST_MAX = 262  # octets: a name of 255, a colon, a port
 PREFIX_MAX = 1024
+_KNOWN_MAX = 1024
+_KEPT = 512  # octets of values that are remembered
 
 _NODE = re.compile(  # RFC 7239 section 6, and bare IPv6 addresses as X-Forwarded-For has them
     rb"(?:\[(?P<six>[0-9A-Fa-f:.]{2,45})\]|(?P<four>[0-9.]{7,15}))(?::(?:(?P<port>[0-9]{1,5})|_[\w.-]{1,32}))?"
@@ -67,22 +69,34 @@ class ForwardedReader:
     :param names: of the fields that are believed, from `read_names`.
     """
 
-    __slots__ = ("_names", "_trust")
+    __slots__ = ("_known", "_names", "_trust")
 
     def __init__(self, trust: Trust, names: frozenset[bytes]) -> None:
         self._trust = trust
         self._names = names
+        self._known: dict[tuple[Field, ...], Told] = {}  # a client's requests all say the same
 
     def read(self, headers: list[Field]) -> Told:
-        """What they say.
+        """What they say; not to be changed, for it may be told again.
 
         :raises WireError: 400, a Forwarded that cannot be read: the proxy's own words may be hidden in it.
         """
+        names = self._names
+        fields = tuple([field for field in headers if field[0] in names])
+        told = self._known.get(fields)
+        if told is None:
+            told = self._read(fields)
+            if sum(len(value) for _, value in fields) <= _KEPT:
+                if len(self._known) >= _KNOWN_MAX:
+                    self._known.clear()
+                self._known[fields] = told
+        return told
+
+    def _read(self, fields: tuple[Field, ...]) -> Told:
         told = Told()
         lines: dict[bytes, list[bytes]] = {}
-        for name, value in headers:
-            if name in self._names:
-                lines.setdefault(name, []).append(value)
+        for name, value in fields:
+            lines.setdefault(name, []).append(value)
         if b"forwarded" in lines:
             self._forwarded(lines[b"forwarded"], told)
         elif lines:
