@@ -50,8 +50,9 @@ def record(mode: str, workload: str, seconds: int, native: bool, out: Path) -> N
     command = [program(), "record", "--format", "flamegraph", "--output", str(out), "--rate", str(RATE)]
     command += ["--duration", str(seconds), "--subprocesses", *(["--native"] if native else [])]
     server_core, load_core = cores()
+    threads = 1 if mode == "threads" else chosen.threads  # py-spy takes some that sleep for ones that run
     app, template = chosen.apps[server.interface], chosen.requests[server.interface]
-    with pinned(load_core), server.running(app, chosen.threads, False, server_core) as found:
+    with pinned(load_core), server.running(app, threads, False, server_core) as found:
         # The load outlasts the recording, so that no sample is of an idle server.
         load = threading.Thread(target=_load, args=(found.port, template, chosen.connections, seconds + 2.0))
         load.start()
@@ -63,3 +64,6 @@ def record(mode: str, workload: str, seconds: int, native: bool, out: Path) -> N
     if done.returncode:
         hint = "It needs the right to trace other processes: root, or kernel.yama.ptrace_scope=0."
         raise BenchmarkError(f"py-spy failed: {done.stderr.strip()[-300:]}\n{hint}")
+    # Where the programs lie is nobody's business.
+    beside = str(Path(sys.executable).parent) + "/"
+    out.write_text(out.read_text(encoding="utf-8").replace(beside, ""), encoding="utf-8")

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 from typing import Any
 
 from benchmarks.apps import content
 from benchmarks.messages import template
+from bridgeserve.dispatch.base import Endpoint
 from bridgeserve.dispatch.crew import Crew
+from bridgeserve.dispatch.facts import pack_endpoint
+from bridgeserve.dispatch.lane import Lane
+from bridgeserve.dispatch.pipe import Channel
 from bridgeserve.dispatch.threads import Bridge
 from bridgeserve.dispatch.waiting import WaitingRoom
 from bridgeserve.groups import Limits, Timeouts
-from bridgeserve.wire import cycle, plain
+from bridgeserve.wire import cycle, ipc, plain
 from bridgeserve.wire.framing import Preamble, ResponseHead
 from bridgeserve.wire.gate import read_head
 from bridgeserve.wire.http1 import Http1Session
@@ -127,6 +132,33 @@ async def _hops(count: int) -> None:
         room.close()
 
 
+def ipc_hop(count: int) -> None:
+    """A request goes to a child and its answer comes back: all that engine and child do for it between themselves.
+
+    Both sides are in this process, so that the switch between processes is left out.
+    """
+    lane = Lane()
+    ours, theirs = socket.socketpair()
+    side = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    channel = Channel(theirs, side[1], lane.theirs)
+    reader = ipc.FrameReader(ipc.FROM_CHILD)
+    facts = pack_endpoint(Endpoint("http", ("127.0.0.1", 40000), ("127.0.0.1", 8000)))
+    heads = [request[:-4] for request in _requests()]
+    head = ResponseHead(200, b"", HEADERS)
+    try:
+        for number in range(count):
+            lane.send(ipc.RequestFrame(heads[number % IDS], facts, ipc.INLINE, -1, b"").frame(number))
+            call, payload = channel.next_request()
+            ipc.RequestFrame.unpack(payload)
+            channel.send(ipc.ANSWER, call, ipc.pack_head(head, True, content.BODY))
+            ((_, _, answer),) = reader.feed(ours.recv(65536))
+            ipc.unpack_head(answer)
+    finally:
+        lane.close()
+        for each in (ours, theirs, *side):
+            each.close()
+
+
 CASES: dict[str, Case] = {
     "gate": gate,
     "reader": reader,
@@ -134,6 +166,7 @@ CASES: dict[str, Case] = {
     "serialiser": serialiser,
     "wire": wire,
     "thread hop": thread_hop,
+    "ipc hop": ipc_hop,
 }
 # Those that are the same instructions in each run: no threads, no loop.
 COUNTED = ("gate", "reader", "framing", "serialiser", "wire")
