@@ -15,7 +15,7 @@ PEERS_STAMP := $(VENV)/.installed-peers
 FUZZ_STAMP := $(VENV)/.installed-fuzz
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint format fuzz fuzz-guided fuzz-examples bench bench-quick bench-micro bench-instructions conformance-peers autobahn audit test-lowest container-test clean
+.PHONY: help serve test lint format fuzz fuzz-guided fuzz-examples bench bench-quick bench-micro bench-instructions conformance-peers autobahn audit test-lowest container-test soak clean
 
 help:
 	@echo "make serve           run the demo app on $(BIND)"
@@ -33,6 +33,7 @@ help:
 	@echo "make autobahn        WebSocket cases of Autobahn (needs CPython 2.7)"
 	@echo "make audit           known vulnerabilities of the run-time dependencies"
 	@echo "make test-lowest     tests with the lowest allowed dependencies: four minutes"
+	@echo "make soak            faults at random in each mode, SOAK_SECONDS=600 long"
 	@echo "make container-test  build the image and run it (root, Debian)"
 	@echo "make clean           remove the environment and all caches"
 
@@ -127,6 +128,11 @@ test-lowest:
 	@$(PYTHON) scripts/lowest.py >$(LOWEST)/lowest.txt && cat $(LOWEST)/lowest.txt
 	@$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(LOWEST)/lowest.txt --editable '.[websockets]' pytest pytest-timeout httpx
 	$(LOWEST)/bin/python -m pytest $(LOWEST_TESTS)
+
+# Its seed is printed; tests/soak/run.py --seed N repeats it.
+SOAK_SECONDS ?= 600
+soak: $(TEST_STAMP)
+	$(BIN)/python tests/soak/run.py --seconds $(SOAK_SECONDS)
 
 container-test: $(RUN_STAMP)
 	PYTHON="$(CURDIR)/$(BIN)/python" tests/container/check.sh

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import multiprocessing
 import os
 import signal
@@ -117,6 +118,10 @@ def open_many() -> None:
             os.close(file)
 
 
+def segfault() -> None:
+    ctypes.string_at(0)
+
+
 DEEDS: dict[str, Callable[[], None]] = {
     "/close-standard": close_standard,
     "/close-streams": close_streams,
@@ -125,4 +130,6 @@ DEEDS: dict[str, Callable[[], None]] = {
     "/fork-and-stay": fork_and_stay,
     "/fork-and-terminate": fork_and_terminate,
     "/open-many": open_many,
+    "/segfault": segfault,
+    "/os-exit": lambda: os._exit(0),
 }

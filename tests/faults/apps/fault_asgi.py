@@ -95,6 +95,14 @@ async def application(scope: dict[str, Any], receive: Receive, send: Send) -> No
                 await body(send, b"x" * PIECE, more=True)
         finally:
             say("stream closed")
+    if path == "/download":
+        await start(send)
+        for _ in range(16):
+            await body(send, b"d" * PIECE, more=True)
+        await body(send, b"")
+        return
+    if path.startswith("/sleep/"):
+        await asyncio.sleep(float(path.split("/")[2]))
     if path == "/swallow":
         await swallow(receive)
     size = await read(receive) if scope["method"] == "POST" else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any
 
@@ -108,6 +109,11 @@ def application(environ: dict[str, Any], start_response: Start) -> Iterable[byte
     if path == "/stream":
         start_response("200 OK", PLAIN)
         return pieces()
+    if path == "/download":
+        start_response("200 OK", PLAIN)
+        return (b"d" * PIECE for _ in range(16))
+    if path.startswith("/sleep/"):
+        time.sleep(float(path.split("/")[2]))
     size = read(environ) if environ["REQUEST_METHOD"] == "POST" else 0
     start_response("200 OK", PLAIN)
     return [b"%s %d\n" % (path.encode("latin-1"), size)]
