@@ -15,7 +15,7 @@ from faults.quiet import pipe, quiet
 
 NULL = subprocess.DEVNULL
 KINDS = pytest.mark.parametrize("mode", ["inline-asgi", "threads", "processes"])
-STUCK = 150  # records of about a kilobyte: more than a pipe takes
+STUCK = 90  # records of about a kilobyte: more than a pipe takes
 TRACE = "RuntimeError: a fault"
 
 

@@ -165,26 +165,22 @@ RULES = (
 )
 
 
-@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+@pytest.mark.parametrize("rule", RULES)
 def test_system_calls_that_fail_now_and_then(
-    begin: Begin, inject: Callable[[ServerProcess, str], None], loop: str
+    begin: Begin, inject: Callable[[ServerProcess, str], None], rule: str
 ) -> None:
     """Connections may be lost by it, and then all at once; it neither ends nor spins."""
-    for rule in RULES:
-        server = begin("inline-asgi", "--loop", loop, "--no-access-log")
-        ask(server)
-        before = Census.of(server)
-        inject(server, rule)
-        served = 0
-        for _ in range(20):
-            with RawClient(server.address, wait=WITHIN) as raw:
-                raw.get("/hello", "Connection: close")
-                served += b" 200 " in raw.read_rest()[:20]
-        assert served >= 10, rule
-        if "setsockopt" not in rule:
-            assert served == 20, rule
-        assert Census.of(server).descriptors <= before.descriptors + 1, rule
-        server.kill()
+    server = begin("inline-asgi", "--no-access-log")
+    ask(server)
+    before = Census.of(server)
+    inject(server, rule)
+    served = 0
+    for _ in range(12):
+        with RawClient(server.address, wait=WITHIN) as raw:
+            raw.get("/hello", "Connection: close")
+            served += b" 200 " in raw.read_rest()[:20]
+    assert served >= (6 if "setsockopt" in rule else 12)
+    assert Census.of(server).descriptors <= before.descriptors + 1
 
 
 @pytest.mark.parametrize("error", ["EINTR", "ENOBUFS", "ENOMEM", "ECONNRESET"])

@@ -7,7 +7,7 @@ import io
 import socket
 import struct
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -15,7 +15,7 @@ from bridgeserve.dispatch.base import ClientDisconnected, Exchange
 from bridgeserve.groups import Limits, Timeouts
 from bridgeserve.net.connection import BURST, READ_AHEAD
 from bridgeserve.wire.framing import ResponseHead
-from net.clock import moment, run_virtual, turns
+from net.clock import VirtualLoop, moment, run_virtual, turns
 from net.memory import Application, Wire, begin, ok
 
 GET = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
@@ -199,6 +199,26 @@ def test_a_client_that_says_nothing_after_the_connect() -> None:
         assert wire.client.lost
 
     on_wire(test)
+
+
+def test_what_came_while_the_loop_was_held_up_is_read_first() -> None:
+    """Its deadline has passed because nobody has looked; who has sent nothing is closed all the same."""
+
+    async def test(wire: Wire) -> None:
+        loop = cast(VirtualLoop, asyncio.get_running_loop())
+        loop.advance(20.0)
+        loop.call_later(0.005, wire.client.send, GET)
+        await moment(0.02)
+        assert wire.client.read() == HELLO
+        loop.advance(100.0)
+        loop.call_later(0.005, wire.client.send, GET)
+        await moment(0.02)
+        assert wire.client.read() == HELLO
+        loop.advance(100.0)
+        await moment(0.02)
+        assert wire.client.is_closing() or wire.client.ended
+
+    on_wire(test, ok)
 
 
 def test_a_head_that_drips_has_an_absolute_deadline() -> None:

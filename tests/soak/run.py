@@ -35,7 +35,7 @@ MIB = 1 << 20
 SETTLE = 15.0  # seconds in which all that was begun has to end
 OPTIONS = (
     *("--access-log-format", "json", "--log-level", "debug", "--limit-request-body", str(BODY_LIMIT)),
-    *("--body-memory", "65536", "--timeout-header", "1", "--timeout-body", "1", "--timeout-request", "4"),
+    *("--body-memory", "65536", "--timeout-header", "3", "--timeout-body", "3", "--timeout-request", "4"),
     *("--timeout-keep-alive", "2"),
 )
 MORE = {"threads": ("--threads", "8"), "processes": ("--processes", "2", "--max-requests", "500")}
@@ -202,7 +202,7 @@ def slope(samples: list[tuple[float, int]]) -> float:
 
 
 def soak(mode: str, seconds: float, seed: int, growth: int) -> Result:
-    """One mode, with a warm-up of a fifth of the time.
+    """One mode, with a warm-up of a sixth of the time.
 
     :param growth: octets of memory that it may have more at its end than after the warm-up.
     """
@@ -210,9 +210,9 @@ def soak(mode: str, seconds: float, seed: int, growth: int) -> Result:
     try:
         chance = random.Random(f"{seed} {mode}")
         clients = Clients()
-        asyncio.run(traffic(soaked, clients, chance, seconds / 5))
+        asyncio.run(traffic(soaked, clients, chance, seconds / 6))
         before = settled(soaked, None)
-        samples = asyncio.run(traffic(soaked, clients, chance, seconds))
+        samples = asyncio.run(traffic(soaked, clients, chance, seconds * 5 / 6))
         after = settled(soaked, before)
         result = Result(mode, clients, soaked.account, before, after, slope(samples), soaked.stop())
         result.failures = disagreements(clients, soaked.account)

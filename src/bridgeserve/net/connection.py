@@ -14,7 +14,7 @@ from math import inf
 from typing import cast
 
 from bridgeserve.dispatch.base import Endpoint
-from bridgeserve.net.engine import Engine, close_copy, close_with_reset
+from bridgeserve.net.engine import CATCH_UP, HELD_UP, Engine, close_copy, close_with_reset
 from bridgeserve.net.exchange import Exchange
 from bridgeserve.wire import cycle
 from bridgeserve.wire.events import BodyChunk, Event, Expired, Refused, Request
@@ -375,9 +375,12 @@ class Connection(asyncio.Protocol):
             self._arm(self._write_deadline)
 
     def _on_timer(self) -> None:
-        self._timer = None
-        self._timer_at = inf
         now = self.engine.now()
+        if -inf < self._timer_at < now - HELD_UP:  # what has come meanwhile is read first, once: it was in time
+            self._arm(now + CATCH_UP)
+            self._timer_at = -inf
+            return
+        self._timer, self._timer_at = None, inf
         if self._write_deadline <= now:
             unsent = self.transport.get_write_buffer_size()
             if unsent > self._unsent_most:
@@ -389,8 +392,7 @@ class Connection(asyncio.Protocol):
                 self._watch_writing()
         session = self.session
         if session.deadline <= now and not self._closing:
-            event = session.handle_deadline(now)
-            if event is not None:
+            if (event := session.handle_deadline(now)) is not None:
                 self._handle(event, now)
             if session.state is cycle.LINGER and session.deadline <= now:
                 self._close()

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 Begun = tuple[Request, Endpoint, float]
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close with RST
+# A timer that fires so many seconds too late tells of a loop that was held up, by an application or a busy machine;
+# what came meanwhile is still to be read then, and gets so many seconds.
+HELD_UP, CATCH_UP = 0.05, 0.01
 QUIET = 1.0  # seconds that an idle connection must have been quiet before a drain closes it
 
 
