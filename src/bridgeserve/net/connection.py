@@ -358,7 +358,6 @@ class Connection(asyncio.Protocol):
     def _arm(self, at: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
         self._timer_at = at
         if at < inf:
             self._timer = self.engine.loop.call_at(at, self._on_timer)
