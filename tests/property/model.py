@@ -195,6 +195,8 @@ class Head:
         parts = line.split(b" ")
         if len(parts) != 3:
             self.faults.add(400)
+            if parts[0] == b"CONNECT":
+                self.faults.add(405)
             return
         self.method, self.target, self.version = parts
         if not is_token(self.method):
