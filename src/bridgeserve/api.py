@@ -9,7 +9,9 @@ from anyio.abc import TaskStatus
 
 from bridgeserve.net.listeners import Address
 from bridgeserve.serve.main import main_loop
+from bridgeserve.serve.process import hearing_again
 from bridgeserve.serve.server import Server as _Server
+from bridgeserve.serve.supervisor import Launch, supervise
 from bridgeserve.sources import from_options
 
 
@@ -26,8 +28,16 @@ class Server(_Server):
 
 
 def run(app: object, **options: Any) -> int:
-    """Serve `app` until a signal says stop; returns the exit code (0, 1 or 3)."""
-    return main_loop(app, from_options(**options))
+    """Serve `app` until a signal says stop; returns the exit code (0, 1, 3 or 4).
+
+    A name is served by workers, as on the command line; an object in this process, which HUP cannot reload.
+    """
+    settings = from_options(**options)
+    if not isinstance(app, str):
+        return main_loop(app, settings)
+    launch = Launch(app=app, settings=settings)
+    with hearing_again():
+        return supervise(launch, lambda: launch)
 
 
 async def serve(

@@ -7,19 +7,20 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import parse_qsl
 
-ALLOWED = "HOST:PORT, [IPV6]:PORT, :PORT, unix:PATH, unix:PATH?mode=660 or fd://N"
+ALLOWED = "HOST:PORT, [IPV6]:PORT, :PORT, unix:PATH, unix:PATH?mode=660&user=NAME&group=NAME or fd://N"
 
 _HOST_PORT = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+(?:%[\w.-]+)?)\]|(?P<name>[^\s:/\[\]]*)):(?P<port>[0-9]{1,5})")
 _HOST = re.compile(r"[^\s/\[\]\0]*")
-_MODE = re.compile(r"0?[0-7]{3}")
+# What may stand behind the ? of a unix bind. Names as useradd(8) allows them, or numbers.
+_FILE = {"mode": re.compile(r"0?[0-7]{3}"), "user": re.compile(r"[\w.-]{1,64}"), "group": re.compile(r"[\w.-]{1,64}")}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bind:
     """One place to listen at.
 
-    kind: "tcp" (host, port; an empty host means all interfaces), "unix" (path, mode: permission bits or
-    None) or "fd" (an inherited descriptor that listens already or is bound).
+    kind: "tcp" (host, port; an empty host means all interfaces), "unix" (path; mode: permission bits or None; user and
+    group: owners of the file, "" for ours) or "fd" (an inherited descriptor that listens already or is bound).
     """
 
     kind: Literal["tcp", "unix", "fd"]
@@ -27,11 +28,15 @@ class Bind:
     port: int = 0
     path: str = ""
     mode: int | None = None
+    user: str = ""
+    group: str = ""
     fd: int = -1
 
     def __str__(self) -> str:
         if self.kind == "unix":
-            return f"unix:{self.path}" + (f"?mode={self.mode:o}" if self.mode is not None else "")
+            facts = [f"mode={self.mode:o}"] if self.mode is not None else []
+            facts += [f"{name}={value}" for name, value in (("user", self.user), ("group", self.group)) if value]
+            return f"unix:{self.path}" + ("?" + "&".join(facts) if facts else "")
         if self.kind == "fd":
             return f"fd://{self.fd}"
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
@@ -57,13 +62,17 @@ def _unix_bind(text: str) -> Bind:
         path = path[2:]
     if not path or "\0" in path:
         raise ValueError("a unix bind needs a path, e.g. unix:/run/app.sock")
-    mode: int | None = None
-    if mark:
-        pairs = parse_qsl(query, keep_blank_values=True)
-        if len(pairs) != 1 or pairs[0][0] != "mode" or not _MODE.fullmatch(pairs[0][1]):
-            raise ValueError(f"after ? only mode=NNN (three octal digits) is known, not {query!r}")
-        mode = int(pairs[0][1], 8)
-    return Bind(kind="unix", path=path, mode=mode)
+    if not mark:
+        return Bind(kind="unix", path=path)
+    pairs = parse_qsl(query, keep_blank_values=True)
+    facts = dict(pairs)
+    known = all(name in _FILE and _FILE[name].fullmatch(value) for name, value in pairs)
+    if not pairs or not known or len(facts) != len(pairs):
+        raise ValueError(
+            f"after ? only mode=NNN (three octal digits), user=NAME and group=NAME are known, once each, not {query!r}"
+        )
+    mode = int(facts["mode"], 8) if "mode" in facts else None
+    return Bind(kind="unix", path=path, mode=mode, user=facts.get("user", ""), group=facts.get("group", ""))
 
 
 def parse_bind(text: str) -> Bind:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import click
@@ -114,8 +113,9 @@ def main(app: str | None, check: bool, print_config: bool, **given: Any) -> None
 
     Each option can be set in a TOML file and by an environment variable too, which is named behind it.
     """
+    sources = Sources.of_process(given)
     try:
-        sourced = Sources.of_process(given).read()
+        sourced = sources.read()
     except ConfigError as error:
         raise click.UsageError(str(error)) from None
     if print_config:
@@ -127,17 +127,30 @@ def main(app: str | None, check: bool, print_config: bool, **given: Any) -> None
     for name, value in sourced.environment.items():
         os.environ.setdefault(name, value)
     settings = sourced.settings
-    _change_directory(settings.chdir)
-    sys.exit(_guarded(lambda: _check(app, settings) if check else _serve(app, settings), settings))
-
-
-def _change_directory(path: str | None) -> None:
-    if path is None:
-        return
+    home = _working_directory()
     try:
-        os.chdir(path)
+        _change_directory(home, settings.chdir)
+    except ConfigError as error:
+        raise click.UsageError(str(error)) from None
+    sys.exit(_guarded(lambda: _check(app, settings) if check else _serve(app, sources, sourced, home), settings))
+
+
+def _working_directory() -> str:
+    """The current directory as the shell calls it: a symbolic link in it may point to another place at a reload."""
+    here, called = os.getcwd(), os.environ.get("PWD", "")
+    try:
+        return called if os.path.isabs(called) and os.path.samefile(called, here) else here
+    except OSError:
+        return here
+
+
+def _change_directory(home: str, path: str | None) -> None:
+    """Go to `home`, or where --chdir says from there. Raises ConfigError."""
+    try:
+        os.chdir(os.path.join(home, path or ""))
     except OSError as error:
-        raise click.UsageError(f"--chdir {path}: {error.strerror}") from None
+        named = home if path is None else f"--chdir {path}"
+        raise ConfigError(f"{named}: {error.strerror}") from None
 
 
 def _guarded(action: Callable[[], int], settings: Settings) -> int:
@@ -181,15 +194,27 @@ def _check(app: str, settings: Settings) -> int:
     return int(bool(report.faults))
 
 
-def _serve(app: str, settings: Settings) -> int:
-    prepared = _prepare(app, settings)
-    from bridgeserve.serve.main import main_loop
+def _serve(app: str, sources: Sources, sourced: Sourced, home: str) -> int:
+    from bridgeserve.serve.supervisor import Launch, supervise
 
-    if prepared.mode == "processes":  # its processes load the app
-        return main_loop(app, settings)
-    # What was found out is settled: the factory has been called, the kind and the mode are known.
-    known = replace(settings, factory=False, interface=prepared.kind, mode=prepared.mode)
-    return main_loop(prepared.app, known)
+    def launch(sourced: Sourced) -> Launch:
+        return Launch(
+            app=app,
+            settings=sourced.settings,
+            # The environment wins over the env file, as it did when the file was read.
+            environ={**sourced.environment, **sources.environ},
+            binds_given=sourced.origins["bind"] != "default",
+        )
+
+    def again() -> Launch:
+        try:
+            found = sources.read()
+            _change_directory(home, found.settings.chdir)
+        except ConfigError as error:
+            raise StartupError(str(error)) from None
+        return launch(found)
+
+    return supervise(launch(sourced), again)
 
 
 def config_page(sourced: Sourced) -> str:

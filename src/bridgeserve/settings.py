@@ -61,7 +61,7 @@ class Settings(PeerSettings, LogSettings, WebSocketSettings):
     max_requests: int | None = option(
         "int",
         "Application",
-        "Requests after which a process of the pool gets a successor.",
+        "Requests after which a process of the pool, or in other modes a worker, gets a successor.",
         minimum=1,
         aliases=("--limit-max-requests",),
     )
@@ -76,14 +76,14 @@ class Settings(PeerSettings, LogSettings, WebSocketSettings):
     max_lifetime: float | None = option(
         "float",
         "Application",
-        "Age in seconds after which a process of the pool gets a successor.",
+        "Age in seconds after which a process of the pool, or in other modes a worker, gets a successor.",
         minimum=1,
         aliases=("--workers-lifetime",),
     )
     max_rss: int | None = option(
         "int",
         "Application",
-        "Resident memory above which a process of the pool gets a successor (Linux).",
+        "Resident memory above which a process of the pool, or in other modes a worker, gets a successor (Linux).",
         minimum=MIB,
         metavar="BYTES",
     )
@@ -115,6 +115,7 @@ class Settings(PeerSettings, LogSettings, WebSocketSettings):
     backlog: int = option(
         "int", "Sockets", "Connections the system holds before we accept.", 2048, minimum=1, maximum=2**31 - 1
     )
+    reuse_port: bool = option("flag", "Sockets", "Let other servers listen at the same TCP port (SO_REUSEPORT).", False)
     loop: str = choice(
         "Sockets",
         "Event loop. auto: uvloop where it is installed.",
@@ -224,6 +225,20 @@ class Settings(PeerSettings, LogSettings, WebSocketSettings):
         minimum=0,
         aliases=("--graceful-timeout", "--timeout-graceful-shutdown", "--workers-kill-timeout"),
     )
+    timeout_start: float = option(
+        "float",
+        "Timeouts",
+        "Time that a worker gets to import the app and to start it, in seconds.",
+        120.0,
+        minimum=1,
+    )
+    timeout_worker: float = option(
+        "float",
+        "Timeouts",
+        "How long the loop of a worker may stand still before the worker gets a successor, in seconds; 0: for ever.",
+        60.0,
+        minimum=0,
+    )
 
     header: tuple[str, ...] = option(
         "header",
@@ -235,6 +250,16 @@ class Settings(PeerSettings, LogSettings, WebSocketSettings):
     server_header: bool = option("flag", "Responses", "Send Server.", True)
     date_header: bool = option("flag", "Responses", "Send Date.", True)
 
+    workers: int = option(
+        "int",
+        "Process",
+        "Processes that accept connections, each with its own loop.",
+        1,
+        minimum=1,
+        maximum=1024,
+        aliases=("-w",),
+        shared="WEB_CONCURRENCY",
+    )
     config: str | None = option(
         "path",
         "Process",

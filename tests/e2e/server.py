@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Self
 
+from e2e.family import children
+
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
 APPS = Path(__file__).resolve().parent / "apps"
@@ -87,7 +89,8 @@ class Output:
 class ServerProcess:
     """`python -m bridgeserve APP OPTIONS` as a child process.
 
-    Without a bind among the options it listens at port 0 of 127.0.0.1. `app_dir` holds the app.
+    Without a bind among the options, and unless it is `bound` in another way, it listens at port 0 of 127.0.0.1.
+    `app_dir` holds the app.
     """
 
     def __init__(
@@ -98,8 +101,9 @@ class ServerProcess:
         env: dict[str, str] | None = None,
         pass_fds: tuple[int, ...] = (),
         start_new_session: bool = False,
+        bound: bool = False,
     ) -> None:
-        bind = () if any(option.split("=")[0] in _BINDS for option in options) else ("--bind", "127.0.0.1:0")
+        bind = () if bound or any(option.split("=")[0] in _BINDS for option in options) else ("--bind", "127.0.0.1:0")
         self._command = [sys.executable, "-m", "bridgeserve", app, "--app-dir", str(app_dir), *bind, *options]
         self._process = subprocess.Popen(
             self._command,
@@ -129,8 +133,19 @@ class ServerProcess:
 
     @property
     def pid(self) -> int:
-        """The process id."""
+        """The process id: the supervisor's."""
         return self._process.pid
+
+    @property
+    def workers(self) -> set[int]:
+        """The process ids of the workers."""
+        return children(self.pid)
+
+    @property
+    def worker(self) -> int:
+        """The process id of the one worker."""
+        [found] = self.workers
+        return found
 
     @property
     def url(self) -> str:
@@ -165,9 +180,14 @@ class ServerProcess:
         return self.wait(seconds)
 
     def kill(self) -> None:
-        """End the process whatever it does; harmless when it has ended."""
-        self._process.kill()
-        self._process.wait()
+        """End the process and its workers, whatever they do; harmless when they have ended."""
+        if self._process.poll() is None:
+            workers = self.workers
+            self._process.kill()
+            self._process.wait()
+            for pid in workers:  # they would finish what they have
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
         self._close()
 
     def _close(self) -> None:
@@ -175,14 +195,14 @@ class ServerProcess:
         self.err.close()
 
     def memory(self, field: str = "VmRSS") -> int:
-        """Octets of VmRSS (now) or VmHWM (the peak so far)."""
-        status = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii")
+        """Octets of the worker's VmRSS (now) or VmHWM (the peak so far)."""
+        status = Path(f"/proc/{self.worker}/status").read_text(encoding="ascii")
         return int(re.search(rf"^{field}:\s+(\d+) kB$", status, re.MULTILINE)[1]) * 1024  # type: ignore[index]
 
     def forget_peak(self) -> None:
         """Let VmHWM begin again at VmRSS (proc(5), clear_refs), where the system allows it."""
         with contextlib.suppress(OSError):
-            Path(f"/proc/{self.pid}/clear_refs").write_text("5", encoding="ascii")
+            Path(f"/proc/{self.worker}/clear_refs").write_text("5", encoding="ascii")
 
 
 def environment(more: dict[str, str] | None = None) -> dict[str, str]:

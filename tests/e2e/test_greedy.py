@@ -79,10 +79,10 @@ def sockets(server: ServerProcess) -> int:
     """How many sockets the process has, without those that it has within itself."""
     found = 0
     mine = set()
-    for name in os.listdir(f"/proc/{server.pid}/fd"):
+    for name in os.listdir(f"/proc/{server.worker}/fd"):
         with contextlib.suppress(OSError):
-            mine.add(os.readlink(f"/proc/{server.pid}/fd/{name}"))
-    with open(f"/proc/{server.pid}/net/tcp", encoding="ascii") as table:
+            mine.add(os.readlink(f"/proc/{server.worker}/fd/{name}"))
+    with open(f"/proc/{server.worker}/net/tcp", encoding="ascii") as table:
         for line in table.readlines()[1:]:
             found += f"socket:[{line.split()[9]}]" in mine
     return found

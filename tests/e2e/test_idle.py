@@ -72,7 +72,7 @@ def test_2000_idle_connections(start: Callable[..., ServerProcess], app: tuple[s
 def test_out_of_descriptors(start: Callable[..., ServerProcess]) -> None:
     """Connections beyond the limit of the process wait, cost no time, and are served as others go."""
     server = start("plain_wsgi:application", "--threads", "2", app_dir=APPS)
-    resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (64, 64))
+    resource.prlimit(server.worker, resource.RLIMIT_NOFILE, (64, 64))
     clients: list[socket.socket] = []
     try:
         for _ in range(100):

@@ -72,9 +72,9 @@ class Pool:
 
     def whole(self, size: int) -> bool:
         """True once there are so many children; each of them has been asked then, at the same time."""
-        if not eventually(lambda: len(children(self.server.pid)) == size, WITHIN):
+        if not eventually(lambda: len(children(self.server.worker)) == size, WITHIN):
             return False
-        return self.let_go(self.hold(size)) == children(self.server.pid)
+        return self.let_go(self.hold(size)) == children(self.server.worker)
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_children_killed_under_load(pool: Pool) -> None:
     async def kill() -> None:
         while len(killed) < KILLS:
             await asyncio.sleep(0.2)  # the pace of the kills
-            if found := children(server.pid):
+            if found := children(server.worker):
                 os.kill(victim := random.choice(sorted(found)), signal.SIGKILL)
                 killed.append(victim)
 
@@ -157,7 +157,7 @@ def test_a_crash_while_it_is_answered_cuts(pool: Pool) -> None:
         raw.get("/download/100000")
         raw.read_head()
         raw.read_exactly(1000)
-        [child] = children(server.pid)
+        [child] = children(server.worker)
         os.kill(child, signal.SIGKILL)
         assert not raw.read_rest().endswith(b"\r\n0\r\n\r\n")
     assert ask(server)["pid"] != child
@@ -202,22 +202,22 @@ def test_a_child_that_breaks_its_sockets(pool: Pool) -> None:
 def test_max_requests_under_load(pool: Pool) -> None:
     """Children are replaced all the time and nobody notices."""
     server = pool(2, "--max-requests", "50")
-    first = children(server.pid)
+    first = children(server.worker)
     seen = set(first)
 
     async def look() -> None:
         end = time.monotonic() + RENEWING
         while time.monotonic() < end:
             await asyncio.sleep(0.05)
-            seen.update(children(server.pid))
+            seen.update(children(server.worker))
 
     requests = (get("/"), post("/", 10_000), get("/pieces"), get("/work"))
     tally = asyncio.run(crowd(server.address, 16, requests, look))
     sys.stdout.write(f"{len(seen)} children: {tally}\n")
     assert tally.failed == 0, tally
     assert len(seen) > 4
-    assert eventually(lambda: len(children(server.pid)) == 2, WITHIN)
-    assert not children(server.pid) & first
+    assert eventually(lambda: len(children(server.worker)) == 2, WITHIN)
+    assert not children(server.worker) & first
     assert server.err.find("is replaced") == []
 
 
@@ -319,9 +319,9 @@ def test_children_die_with_their_engine(pool: Pool) -> None:
     with RawClient(server.address) as raw:
         raw.get("/spin")
         assert server.err.wait("app: spinning", WITHIN)
-        found = children(server.pid)
+        found = children(server.worker)
         assert len(found) == 2
-        server.signal(signal.SIGKILL)
+        os.kill(server.worker, signal.SIGKILL)
         assert eventually(lambda: not any(map(runs, found)), WITHIN)
 
 
@@ -330,7 +330,7 @@ def test_a_signal_to_the_whole_group(pool: Pool, number: signal.Signals) -> None
     """As a terminal or a service manager sends it: the request in flight is finished."""
     server = pool(2, start_new_session=True)
     held = pool.hold()
-    found = children(server.pid)
+    found = children(server.worker)
     os.killpg(server.pid, number)
     assert server.err.wait(number.name, WITHIN)
     assert pool.let_go(held) <= found
@@ -455,7 +455,7 @@ def test_no_room_for_a_body(pool: Pool) -> None:
     """Files of the engine may not grow, as on a full disk: 507 for what has to be stored, and nothing else."""
     server = pool(1)
     before = ask(server)["pid"]
-    resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (MIB, MIB))
+    resource.prlimit(server.worker, resource.RLIMIT_FSIZE, (MIB, MIB))
     with RawClient(server.address) as other:
         with RawClient(server.address) as raw:
             assert raw.exchange(post("/", 3 * MIB)).status == 507

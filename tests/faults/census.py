@@ -36,10 +36,10 @@ class Census:
     def of(cls, server: ServerProcess) -> Census:
         """As it is now; a connection to ask by is not among it."""
         return cls(
-            len(os.listdir(f"/proc/{server.pid}/fd")),
-            len(os.listdir(f"/proc/{server.pid}/task")),
-            len(children(server.pid)),
-            temporary(server.pid),
+            len(os.listdir(f"/proc/{server.worker}/fd")),
+            len(os.listdir(f"/proc/{server.worker}/task")),
+            len(children(server.worker)),
+            temporary(server.worker),
         )
 
 

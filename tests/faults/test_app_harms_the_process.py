@@ -92,7 +92,7 @@ def test_a_forked_process_that_comes_back_does_not_serve(
     """One answer, and the copy ends."""
     server = begin(mode)
     nobody_left(server)
-    before = {pid: sockets(pid) for pid in children(server.pid)}
+    before = {pid: sockets(pid) for pid in children(server.worker)}
     for count in range(1, 4):
         with RawClient(server.address) as raw:
             raw.get("/fork-and-return")
@@ -101,7 +101,7 @@ def test_a_forked_process_that_comes_back_does_not_serve(
             assert raw.read_answer().body == b"/hello 0\n"
         assert len(server.err.wait(r"app: forked \d+", WITHIN, count)) == count
     assert eventually(lambda: not any(map(runs, forked(server))), WITHIN)
-    assert set(before) == children(server.pid) - set(forked(server))
+    assert set(before) == children(server.worker) - set(forked(server))
     assert ask(server) == b"/hello 0\n"
     ended = server.stop()
     assert ended.code == 0
@@ -125,12 +125,12 @@ def test_children_hold_no_socket_of_a_client(begin: Begin) -> None:
     for raw in clients:
         raw.get("/hello")
         assert raw.read_answer().status == 200
-    first = children(server.pid)
+    first = children(server.worker)
     os.kill(min(first), signal.SIGKILL)
-    assert eventually(lambda: len(children(server.pid)) == 2 and children(server.pid) != first, WITHIN)
+    assert eventually(lambda: len(children(server.worker)) == 2 and children(server.worker) != first, WITHIN)
     ours = tcp(server.address[1])
     assert len(ours) > 20
-    for pid in children(server.pid):
+    for pid in children(server.worker):
         assert not sockets(pid) & ours
 
 
@@ -177,7 +177,7 @@ def test_an_app_that_closes_the_streams_of_python(begin: Begin, mode: str) -> No
 def test_an_app_that_opens_all_there_are(begin: Begin, mode: str) -> None:
     """EMFILE in the app is its own affair; connections that come meanwhile wait."""
     server = begin(mode)
-    for pid in (server.pid, *children(server.pid)):
+    for pid in (server.worker, *children(server.worker)):
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (64, 64))
     for _ in range(4):
         ask(server)
@@ -196,7 +196,7 @@ def test_connections_beyond_the_limit_of_descriptors(begin: Begin, mode: str) ->
     for _ in range(4):
         ask(server)
     before = Census.of(server)
-    resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (64, 64))
+    resource.prlimit(server.worker, resource.RLIMIT_NOFILE, (64, 64))
     clients = [RawClient(server.address, wait=WITHIN) for _ in range(100)]
     for raw in clients:
         raw.get("/hello")
@@ -214,5 +214,5 @@ def test_connections_beyond_the_limit_of_descriptors(begin: Begin, mode: str) ->
 
 def cpu(server: ServerProcess) -> float:
     """Seconds of the processor that a server has used."""
-    facts = Path(f"/proc/{server.pid}/stat").read_text("ascii").rpartition(") ")[2].split()
+    facts = Path(f"/proc/{server.worker}/stat").read_text("ascii").rpartition(") ")[2].split()
     return (int(facts[11]) + int(facts[12])) / os.sysconf("SC_CLK_TCK")

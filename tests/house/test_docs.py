@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bridgeserve.dispatch.modes import TABLE
+from bridgeserve.serve import lives
 from bridgeserve.settings import OPTIONS
 from bridgeserve.sources import flag_of
 from bridgeserve.wire import websocket
@@ -76,6 +77,13 @@ def test_the_cycle_is_drawn_as_it_is() -> None:
 def test_the_states_of_a_websocket_are_drawn_as_they_are() -> None:
     page = (ROOT / "docs" / "websockets.md").read_text(encoding="utf-8")
     assert f"```mermaid\n{diagram(websocket.TABLE)}\n```" in page
+
+
+def test_the_life_of_a_worker_is_drawn_as_it_is() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    drawn = re.search(r"<!-- lives -->\n```mermaid\n(.*?)\n```\n<!-- /lives -->", page, re.S)
+    assert drawn is not None
+    assert drawn[1] == lives.diagram(), "put the text of bridgeserve.serve.lives.diagram() between the markers"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)

@@ -64,12 +64,12 @@ def test_octets_above_127_in_a_handshake_harm_nobody(servers: Servers, combinati
 
 def descriptors(server: ServerProcess) -> int:
     """Open descriptors of a server."""
-    return len(os.listdir(f"/proc/{server.pid}/fd"))
+    return len(os.listdir(f"/proc/{server.worker}/fd"))
 
 
 def ticks(server: ServerProcess) -> float:
     """Seconds of CPU that a server has used (proc(5), stat)."""
-    fields = Path(f"/proc/{server.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    fields = Path(f"/proc/{server.worker}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 

@@ -22,7 +22,6 @@ from bridgeserve.wire.framing import Preamble
 from bridgeserve.wire.http1 import Http1Session
 
 if TYPE_CHECKING:
-    from bridgeserve.net.exchange import Exchange
     from bridgeserve.net.upgrade import Upgrades
 
 Begun = tuple[Request, Endpoint, float]
@@ -179,6 +178,12 @@ class Engine:
         for connection in list(self.connections):
             connection.forked()
         self.loop.call_soon(os._exit, 1)
+
+    def in_flight(self) -> list[Exchange]:
+        """The exchanges that have no complete answer yet."""
+        # Of what is open only HTTP has exchanges; not a public attribute, so that the hot path has one name for it.
+        found = (getattr(each, "_exchange", None) for each in self.connections)
+        return [each for each in found if each is not None]
 
     async def drain(self, grace: float) -> int:
         """Let busy connections finish and close the idle ones; what is left after `grace` seconds is cut.

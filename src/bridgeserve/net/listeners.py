@@ -10,11 +10,14 @@ from __future__ import annotations
 import asyncio
 import errno
 import fcntl
+import grp
 import logging
 import os
+import pwd
 import socket
 import stat
 from contextlib import suppress
+from typing import Any
 
 from bridgeserve.binds import Bind
 from bridgeserve.dispatch import forked
@@ -46,16 +49,17 @@ class ListenError(Exception):
     """A bind that cannot be listened at; the message says which and why."""
 
 
-def open_listeners(binds: tuple[Bind, ...], backlog: int) -> list[socket.socket]:
+def open_listeners(binds: tuple[Bind, ...], backlog: int, reuse_port: bool = False) -> list[socket.socket]:
     """Listen at every bind, or at none.
 
+    :param reuse_port: let other sockets listen at the same TCP port (SO_REUSEPORT).
     :raises ListenError: with the address and the system's reason.
     """
     opened: list[socket.socket] = []
     try:
         for bind in binds:
             try:
-                opened.extend(_open(bind))
+                opened.extend(_open(bind, reuse_port))
                 for listener in opened:
                     listener.setblocking(False)
                     listener.listen(backlog)
@@ -68,30 +72,43 @@ def open_listeners(binds: tuple[Bind, ...], backlog: int) -> list[socket.socket]
     return opened
 
 
-def _open(bind: Bind) -> list[socket.socket]:
+def _open(bind: Bind, reuse_port: bool) -> list[socket.socket]:
     if bind.kind == "fd":
         return [socket.socket(fileno=bind.fd)]
     if bind.kind == "unix":
         return [_open_unix(bind)]
-    return _open_tcp(bind)
+    return _open_tcp(bind, reuse_port)
 
 
-def _open_tcp(bind: Bind) -> list[socket.socket]:
+def _open_tcp(bind: Bind, reuse_port: bool) -> list[socket.socket]:
     """One socket for each address of the host; for all interfaces one that takes IPv6 and IPv4."""
     if not bind.host or bind.host == "::":
         if socket.has_dualstack_ipv6():
-            return [socket.create_server(("", bind.port), family=socket.AF_INET6, dualstack_ipv6=True)]
+            everywhere = ("", bind.port)
+            make = socket.create_server
+            return [make(everywhere, family=socket.AF_INET6, dualstack_ipv6=True, reuse_port=reuse_port)]
         bind = Bind(kind="tcp", host="0.0.0.0", port=bind.port)
     found = socket.getaddrinfo(bind.host, bind.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     listeners: list[socket.socket] = []
     for family, address in dict.fromkeys((entry[0], entry[4]) for entry in found):
         port = listeners[0].getsockname()[1] if listeners and bind.port == 0 else address[1]
-        listeners.append(socket.create_server((str(address[0]), int(port)), family=family))
+        where = (str(address[0]), int(port))
+        listeners.append(socket.create_server(where, family=family, reuse_port=reuse_port))
     return listeners
 
 
 class UnixListener(socket.socket):
-    """A unix socket that we have bound: its file goes with it. That of an inherited one is not ours."""
+    """A unix socket that we have bound: its file goes with it, unless another server has put its own there.
+
+    That of an inherited one is not ours.
+    """
+
+    identity = (0, 0)  # of the file
+
+    def bind(self, path: Any) -> None:
+        """Bind, and remember the file."""
+        super().bind(path)
+        self.identity = _identity(path)
 
     def close(self) -> None:
         """Close the socket and remove its file."""
@@ -99,7 +116,39 @@ class UnixListener(socket.socket):
         super().close()
         if path:
             with suppress(OSError):
-                os.unlink(path)
+                if _identity(path) == self.identity:
+                    os.unlink(path)
+
+
+def _identity(path: str) -> tuple[int, int]:
+    facts = os.stat(path)
+    return facts.st_dev, facts.st_ino
+
+
+def give_file(bind: Bind) -> None:
+    """Give the file of a unix socket its mode and its owner.
+
+    :raises ListenError: for an unknown user or group, and for what the system does not allow.
+    """
+    try:
+        _give_file(bind)
+    except OSError as error:
+        raise ListenError(f"cannot listen at {bind}: {error.strerror or error}") from error
+
+
+def _give_file(bind: Bind) -> None:
+    user, group = -1, -1
+    try:
+        if bind.user:
+            user = int(bind.user) if bind.user.isdecimal() else pwd.getpwnam(bind.user).pw_uid
+        if bind.group:
+            group = int(bind.group) if bind.group.isdecimal() else grp.getgrnam(bind.group).gr_gid
+    except KeyError as error:
+        raise OSError(errno.EINVAL, f"no such user or group: {bind.user or '-'}, {bind.group or '-'}") from error
+    if user >= 0 or group >= 0:
+        os.chown(bind.path, user, group)
+    if bind.mode is not None:
+        os.chmod(bind.path, bind.mode)
 
 
 def _open_unix(bind: Bind) -> socket.socket:
@@ -117,8 +166,7 @@ def _open_unix(bind: Bind) -> socket.socket:
     listener = UnixListener(socket.AF_UNIX)
     try:
         listener.bind(bind.path)
-        if bind.mode is not None:
-            os.chmod(bind.path, bind.mode)
+        _give_file(bind)
     except BaseException:
         listener.close()
         raise
@@ -261,14 +309,14 @@ class Acceptor:
             host = host[7:]
         return Endpoint("http", (host, name[1]), (server[0].removeprefix("::ffff:"), server[1]))
 
-    async def drain(self) -> None:
-        """Serve what is in the backlog, then close the listener."""
+    async def drain(self, handover: bool = False) -> None:
+        """Serve what is in the backlog, or leave it to others (`handover`), then close the listener."""
         if self._closed:
             return
         self._pause()
         if self._back_off is not None:
             self._back_off.cancel()
-        while self._accept_one():
+        while not handover and self._accept_one():
             pass
         self.close()
         if self._making:

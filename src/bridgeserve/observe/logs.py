@@ -12,6 +12,7 @@ from collections.abc import Callable
 from logging.handlers import WatchedFileHandler
 from typing import TextIO
 
+from bridgeserve.observe import crash
 from bridgeserve.observe.output import Output, open_output
 from bridgeserve.observe.writer import Writer, reopen_all
 
@@ -173,7 +174,7 @@ def configure(level: str, format: str, stream: TextIO | None = None, path: str =
     logger.setLevel(_LEVELS[level])
     logger.propagate = False  # a root handler of the app would write each line again
     if handler.descriptor >= 0:
-        faulthandler.enable(handler.descriptor)
+        crash.enable(handler.descriptor)
 
 
 def unplug() -> None:
@@ -202,3 +203,9 @@ def reopen() -> None:
                     handler.mode, handler.stream = "a", None
             finally:
                 handler.release()
+
+
+def log_with_trace(logger: logging.Logger, level: int, text: str, trace: str = "") -> None:
+    """One record with lines that go with it, indented or in a field of their own."""
+    if logger.isEnabledFor(level):
+        logger.handle(logger.makeRecord(logger.name, level, __file__, 0, text, (), None, None, None, trace or None))

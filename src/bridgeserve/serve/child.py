@@ -24,6 +24,7 @@ from bridgeserve.dispatch.base import EngineGone
 from bridgeserve.dispatch.identity import identified
 from bridgeserve.dispatch.pipe import STACK_SIGNAL, Channel, PipePort
 from bridgeserve.dispatch.wsgi import WsgiRunner
+from bridgeserve.observe import crash
 from bridgeserve.serve.application import StartupError, app_trace, prepare
 from bridgeserve.wire import ipc
 
@@ -127,7 +128,7 @@ def work(
         setup = json.loads(payload)
         die_with(parent or setup["parent"])
         ignore_signals()
-        faulthandler.enable()
+        crash.enable(sys.stderr)
         faulthandler.register(STACK_SIGNAL, file=stack, all_threads=True)
         logger = logging.getLogger("bridgeserve")
         logger.addHandler(EngineHandler(channel))

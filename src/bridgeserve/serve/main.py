@@ -1,4 +1,7 @@
-"""A process that serves one application: loop, signals, exit code."""
+"""A process that serves one application by itself, without a supervisor: loop, signals, exit code.
+
+So it is with `run` and an application object. A name is served by a supervisor and its workers (`serve.supervisor`).
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
 from bridgeserve.dispatch import forked
 from bridgeserve.observe.logconfig import LogConfigError
@@ -30,7 +33,9 @@ def main_loop(app: object, settings: Settings) -> int:
     """
     try:
         set_up_logs(settings)
-        with _pid_file(settings.pid), asyncio.Runner(loop_factory=_loop_factory(settings.loop)) as runner:
+        if settings.workers > 1:
+            raise StartupError("several workers need the import name of the app, such as 'module:attribute'")
+        with pid_file(settings.pid), asyncio.Runner(loop_factory=loop_factory(settings.loop)) as runner:
             return runner.run(_serve(Server(app, settings)))
     except LogConfigError as error:
         sys.stderr.write(f"bridgeserve: {error}\n")
@@ -44,7 +49,11 @@ def main_loop(app: object, settings: Settings) -> int:
         return 1
 
 
-def _loop_factory(choice: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
+def loop_factory(choice: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """What makes the event loop of --loop; None for asyncio's own.
+
+    :raises StartupError: it is not installed.
+    """
     if choice == "asyncio" or (choice == "auto" and importlib.util.find_spec("uvloop") is None):
         return None
     try:
@@ -55,7 +64,11 @@ def _loop_factory(choice: str) -> Callable[[], asyncio.AbstractEventLoop] | None
 
 
 @contextlib.contextmanager
-def _pid_file(path: str | None) -> Iterator[None]:
+def pid_file(path: str | None) -> Iterator[None]:
+    """A file with our process id while the block runs.
+
+    :raises StartupError: it cannot be written.
+    """
     if path is None:
         yield
         return
@@ -92,11 +105,12 @@ async def _serve(server: Server) -> int:
         server.abort()
         running.cancel()
 
-    forked.restore(signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1)
+    forked.restore(signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGHUP)
     loop.add_signal_handler(signal.SIGTERM, ask, signal.SIGTERM)
     loop.add_signal_handler(signal.SIGINT, ask, signal.SIGINT)
     loop.add_signal_handler(signal.SIGQUIT, force, signal.SIGQUIT)
     loop.add_signal_handler(signal.SIGUSR1, reopen)
+    loop.add_signal_handler(signal.SIGHUP, _reload, server)
 
     async def watch() -> None:
         await server.failed.wait()
@@ -104,7 +118,7 @@ async def _serve(server: Server) -> int:
 
     watching = loop.create_task(watch())
     try:
-        await _until(server, stop)
+        await within(server, stop, stop.wait)
         if server.failed.is_set():
             _log.critical("no process of the pool can be started any more")
             return 4
@@ -117,8 +131,13 @@ async def _serve(server: Server) -> int:
     return 0
 
 
-async def _until(server: Server, stop: asyncio.Event) -> None:
-    """Start the server and run it until `stop`, which ends a start-up that takes long or hangs, too."""
+def _reload(server: Server) -> None:
+    server.reload_certificates()
+    _log.warning("SIGHUP: an application object cannot be reloaded; give its name, such as 'module:attribute'")
+
+
+async def within(server: Server, stop: asyncio.Event, body: Callable[[], Awaitable[object]]) -> None:
+    """Start the server and do what `body` says; `stop` ends a start-up that takes long or hangs, too."""
     loop = asyncio.get_running_loop()
     async with contextlib.AsyncExitStack() as stack:
         starting = loop.create_task(stack.enter_async_context(server))
@@ -127,7 +146,7 @@ async def _until(server: Server, stop: asyncio.Event) -> None:
             await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
             if starting.done():
                 await starting
-                await stop.wait()
+                await body()
         finally:
             stopping.cancel()
             if not starting.done():

@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import logging
 import os
+import socket
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -65,11 +66,14 @@ class Server:
 
     :param app: an application object, or its name as on the command line.
     :param settings: all options; without it `options` are read (names as on the command line).
+    :param listeners: sockets that listen already, and belong to somebody who tells where they are; none: the binds of
+        the settings are opened.
     """
 
-    def __init__(self, app: object, settings: Settings) -> None:
+    def __init__(self, app: object, settings: Settings, listeners: Sequence[socket.socket] = ()) -> None:
         self._app = app
         self._settings = settings
+        self._listeners = listeners
         self._stack = contextlib.AsyncExitStack()
         self._parts: Engaged | None = None
         self._drained = False
@@ -111,10 +115,7 @@ class Server:
         self.kind = prepared.kind
         self.mode = prepared.mode
         certificates = load_certificates(settings)
-        try:
-            listeners = open_listeners(settings.binds, settings.backlog)
-        except ListenError as error:
-            raise StartupError(str(error)) from error
+        listeners = self._listeners or self._open()
         for listener in listeners:
             self._stack.callback(listener.close)
         dispatcher = await self._dispatcher(app)
@@ -127,12 +128,15 @@ class Server:
         self.addresses = [acceptor.address for acceptor in acceptors]
         for acceptor in acceptors:
             acceptor.start()
-        _log.info(
-            "bridgeserve %s serving on %s (%s)",
-            __version__,
-            ", ".join(_url(address, certificates is not None) for address in self.addresses),
-            self._words(),
-        )
+        if not self._listeners:
+            _log.info("%s", start_line(self.addresses, self.words, secure=certificates is not None))
+
+    def _open(self) -> list[socket.socket]:
+        settings = self._settings
+        try:
+            return open_listeners(settings.binds, settings.backlog, settings.reuse_port)
+        except ListenError as error:
+            raise StartupError(str(error)) from error
 
     async def _dispatcher(self, app: Any) -> Dispatcher:
         """The mode at work, entered."""
@@ -226,17 +230,24 @@ class Server:
         self._stack.callback(sink.close)
         return (sink,)
 
-    def _words(self) -> str:
+    @property
+    def words(self) -> str:
+        """The mode, the kind of the app and so on, as the start-up line has them."""
         settings = self._settings
         sizes = {"threads": settings.threads, "processes": settings.processes}
         pool = f", {sizes[self.mode]} {self.mode}" if self.mode in sizes else ""
         loop = "uvloop" if type(asyncio.get_running_loop()).__module__.startswith("uvloop") else "asyncio"
-        return f"mode {self.mode}, {self.kind}{pool}, {loop}, pid {os.getpid()}"
+        return f"mode {self.mode}, {self.kind}{pool}, {loop}"
 
     @property
     def ready(self) -> bool:
         """True while new requests are welcome: started, not draining, and the mode has all that it should have."""
         return self._parts is not None and not self._drained and self._parts.dispatcher.ready
+
+    @property
+    def requests(self) -> int:
+        """Requests that have begun."""
+        return 0 if self._parts is None else self._parts.engine.requests
 
     def stats(self) -> dict[str, int]:
         """Numbers of this moment: ready (0 or 1), connections, requests begun, and those of the mode."""
@@ -250,15 +261,22 @@ class Server:
             **self._parts.dispatcher.statistics(),
         }
 
-    async def drain(self) -> None:
-        """Stop accepting, serve the backlog, finish what is in flight; what is left after the grace time is cut."""
+    def in_flight(self) -> list[Exchange]:
+        """The requests that have no complete answer yet."""
+        return [] if self._parts is None else self._parts.engine.in_flight()
+
+    async def drain(self, handover: bool = False) -> None:
+        """Stop accepting, serve the backlog, finish what is in flight; what is left after the grace time is cut.
+
+        :param handover: others accept at our sockets too, and go on: the backlog is theirs.
+        """
         if self._parts is None or self._drained:
             return
         self._drained = True
         loop = asyncio.get_running_loop()
         end = loop.time() + self._settings.timeout_graceful
         for acceptor in self._parts.acceptors:
-            await acceptor.drain()
+            await acceptor.drain(handover)
         cut = await self._parts.engine.drain(self._settings.timeout_graceful)
         await self._parts.dispatcher.drain(max(end - loop.time(), 0.0))
         if cut:
@@ -299,6 +317,12 @@ def load_certificates(settings: Settings) -> Certificates | None:
         return Certificates(settings.tls)
     except TlsError as error:
         raise StartupError(str(error)) from None
+
+
+def start_line(addresses: list[Address], words: str, *, secure: bool) -> str:
+    """The line that says where we serve, and how."""
+    places = ", ".join(_url(address, secure) for address in addresses)
+    return f"bridgeserve {__version__} serving on {places} ({words}, pid {os.getpid()})"
 
 
 def _url(address: Address, secure: bool) -> str:
