@@ -15,6 +15,7 @@ import anyio
 import pytest
 
 import bridgeserve
+from net.authority import Authority
 from net.clock import until
 
 Run = Callable[[Callable[[], Awaitable[None]]], None]
@@ -383,5 +384,56 @@ def test_an_exception_of_the_caller_goes_through(run: Run) -> None:
             async with bridgeserve.Server(app, **QUIET):
                 raise KeyError("of the caller")
         assert app.events == ["lifespan.startup", "lifespan.shutdown"]
+
+    run(main)
+
+
+# --- TLS -------------------------------------------------------------------------------------------
+
+
+def test_certificates_are_read_again(run: Run, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    pair = authority.pair("server")
+    files = {"ssl_certfile": str(pair.certificate), "ssl_keyfile": str(pair.key), "ssl_watch": 0}
+
+    async def seen(server: bridgeserve.Server) -> bytes:
+        host, port = server.addresses[0]
+        context = authority.client()
+        _, writer = await asyncio.open_connection(host, port, ssl=context, server_hostname="localhost")
+        found: bytes = writer.get_extra_info("ssl_object").getpeercert(True)
+        writer.close()
+        await writer.wait_closed()
+        return found
+
+    async def main() -> None:
+        async with bridgeserve.Server(wsgi, **QUIET, **files) as server:
+            first = await seen(server)
+            authority.pair("server")
+            assert await seen(server) == first
+            assert server.reload_certificates()
+            second = await seen(server)
+            assert second != first
+            pair.key.write_bytes(b"")
+            assert not server.reload_certificates()
+            assert await seen(server) == second
+        async with bridgeserve.Server(wsgi, **QUIET) as server:
+            assert server.reload_certificates()  # there are none
+
+    run(main)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"ssl_certfile": "missing.pem"}, "--ssl-certfile missing.pem: No such file"),
+        ({"ssl_keyfile": "missing.pem"}, "means nothing without --ssl-certfile"),
+        ({"ssl_certfile": "missing.pem", "ssl_cert_reqs": "required"}, "needs --ssl-ca-certs"),
+    ],
+)
+def test_a_start_without_its_certificates(run: Run, options: dict[str, str], words: str) -> None:
+    async def main() -> None:
+        with pytest.raises(bridgeserve.StartupError, match=words):
+            async with bridgeserve.Server(wsgi, **QUIET, **options):
+                pass
 
     run(main)

@@ -123,13 +123,13 @@ class Opening:
 
         transport = TlsTransport(certificates.context, make, self._plain, engine.protocols.timeouts.linger)
         with self._handshakes.one(task.cancel):
-            try:
-                async with asyncio.timeout(self._handshake):
-                    await engine.loop.connect_accepted_socket(lambda: transport, accepted)
+            async with asyncio.timeout(self._handshake):
+                await engine.loop.connect_accepted_socket(lambda: transport, accepted)
+                try:
                     await transport.settled
-            except (TimeoutError, asyncio.CancelledError):
-                transport.abort()
-                raise
+                except asyncio.CancelledError:  # too late, or in the way of others
+                    transport.abort()
+                    raise
 
     def _plain(self) -> bytes:
         """The answer to HTTP where TLS is spoken."""
