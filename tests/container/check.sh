@@ -149,6 +149,9 @@ command = Path("/proc/1/cmdline").read_bytes()
 assert b"bridgeserve" in command and b"sh\0-c" not in command, command' || fail "not the promised surroundings"
 step "root file system is read-only, PID 1 is the server"
 
+in_container 'import bridgeserve.net.websocket' || fail "the image cannot speak WebSocket"
+step "what WebSocket needs is in it"
+
 podman healthcheck run "$name" || fail "not healthy"
 in_container 'import sys
 from bridgeserve.health import main

@@ -192,9 +192,12 @@ class WebSocketSession:
         return self._gone(now, "the connection was lost inside a frame") if self.eof else None
 
     def _read_exact(self, count: int) -> Generator[None, None, bytearray]:
-        buffer = self._buffer
-        while len(buffer) < count:
+        while len(self._buffer) < count:
             yield
+        buffer = self._buffer
+        if len(buffer) == count:  # the rest of a message that nothing follows: no copy is needed
+            self._buffer = bytearray()
+            return buffer
         data = buffer[:count]
         del buffer[:count]
         return data
