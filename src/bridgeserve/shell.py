@@ -41,6 +41,9 @@ FOREIGN = {
     "--h11-max-incomplete-event-size": "a head is limited by --limit-request-line, --limit-request-fields and"
     " --limit-request-field-size",
     "--log-config-json": "--log-config reads JSON as well as TOML",
+    "--ws": "WebSocket is served when the package websockets is installed: bridgeserve[websockets]",
+    "--no-ws": "WebSocket is served when the package websockets is installed, to apps that accept it",
+    "--ws-max-queue": "16 messages of a WebSocket wait for the app, then nothing is read; --ws-max-size limits each",
     "--http2": "HTTP/2 is spoken by the proxy in front",
     "--quic-bind": "HTTP/3 is spoken by the proxy in front",
 }

@@ -28,6 +28,7 @@ class WebSocketSettings:
         "Silence of a client after which it gets a ping, in seconds; 0: no pings.",
         20.0,
         minimum=0,
+        aliases=("--websocket-ping-interval",),
     )
     ws_ping_timeout: float = option(
         "float", "WebSocket", "Time for a sign of life after a ping, in seconds.", 20.0, minimum=0.1

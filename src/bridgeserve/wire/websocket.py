@@ -185,7 +185,7 @@ class WebSocketSession:
             frame: Frame = stop.value
             return frame
         except ProtocolError as error:
-            return self._fault(PROTOCOL, str(error), now)
+            return self._fault(PROTOCOL, str(error)[:REASON_MAX], now)
         except PayloadTooBig:
             return self._fault(TOO_BIG, "message too big", now)
         self._parser = parser
