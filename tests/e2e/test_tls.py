@@ -129,9 +129,8 @@ def test_http_without_tls_is_told_so(start: Start, authority: Authority, curl: C
     quiet(server)
 
 
-@pytest.mark.parametrize("mode", ["threads", "processes"])
-def test_100_mb_up_and_down(start: Start, authority: Authority, mode: str) -> None:
-    server = serve(start, mode, authority.pair("server"))
+def test_100_mb_up_and_down(start: Start, authority: Authority) -> None:
+    server = serve(start, "processes", authority.pair("server"))
     digest = hashlib.sha256()
     for piece in pieces(COUNT):
         digest.update(piece)
