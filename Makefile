@@ -126,7 +126,7 @@ LOWEST_TESTS := tests/wire tests/net tests/dispatch tests/serve tests/e2e/test_c
 test-lowest:
 	@$(PYTHON) -m venv $(LOWEST)
 	@$(PYTHON) scripts/lowest.py >$(LOWEST)/lowest.txt && cat $(LOWEST)/lowest.txt
-	@$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(LOWEST)/lowest.txt --editable '.[websockets]' pytest pytest-timeout httpx
+	@$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(LOWEST)/lowest.txt --editable '.[reload,websockets]' pytest pytest-timeout httpx
 	$(LOWEST)/bin/python -m pytest $(LOWEST_TESTS)
 
 # Its seed is printed; tests/soak/run.py --seed N repeats it.

@@ -24,5 +24,6 @@ def lowest(dependencies: list[str]) -> list[str]:
 
 if __name__ == "__main__":
     project = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]
-    needed = project["dependencies"] + project["optional-dependencies"]["websockets"]
+    extras = project["optional-dependencies"]
+    needed = project["dependencies"] + extras["websockets"] + extras["reload"]
     sys.stdout.write("\n".join(lowest(needed)) + "\n")

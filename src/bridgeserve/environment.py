@@ -49,12 +49,14 @@ def environment_layer(environ: Mapping[str, str], source: str) -> Layer:
 
 
 def _split(kind: str, text: str) -> Any:
-    """One variable holds several binds (comma or white space between), reserves (white space), headers (one a line)."""
+    """One variable holds several binds (comma or white space between), reserves (white space), headers and other texts
+    (one a line).
+    """
     if kind == "bind":
         return [part for part in re.split(r"[,\s]+", text) if part]
     if kind == "reserve":
         return text.split()
-    if kind == "header":
+    if kind in ("header", "list"):
         return [line.strip() for line in text.splitlines() if line.strip()]
     return text
 

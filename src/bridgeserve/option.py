@@ -23,6 +23,7 @@ GROUPS = (
     "Logging",
     "Responses",
     "Process",
+    "Development",
 )
 
 

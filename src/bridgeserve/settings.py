@@ -14,13 +14,14 @@ from bridgeserve.groups import Admission, Children, Limits, Reserve, Timeouts
 from bridgeserve.log_settings import LogSettings
 from bridgeserve.option import GROUPS, Option, choice, option, option_of
 from bridgeserve.peer_settings import PeerSettings
+from bridgeserve.reload_settings import ReloadSettings
 from bridgeserve.websocket_settings import WebSocketSettings
 
 MIB = 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(PeerSettings, LogSettings, WebSocketSettings):
+class Settings(PeerSettings, LogSettings, ReloadSettings, WebSocketSettings):
     """All options with their values.
 
     Times are seconds, sizes octets. Values are checked by `sources.py`, not here.

@@ -40,6 +40,8 @@ FOREIGN = {
     "--workers-max-rss": "the memory of a process is limited by --max-rss, in octets",
     "--h11-max-incomplete-event-size": "a head is limited by --limit-request-line, --limit-request-fields and"
     " --limit-request-field-size",
+    "--reload-extra-file": "more files are watched by --reload-include",
+    "--reload-engine": "files are watched by watchfiles, which knows what the system offers",
     "--log-config-json": "--log-config reads JSON as well as TOML",
     "--ws": "WebSocket is served when the package websockets is installed: bridgeserve[websockets]",
     "--no-ws": "WebSocket is served when the package websockets is installed, to apps that accept it",

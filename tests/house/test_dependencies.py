@@ -33,7 +33,8 @@ LOWEST = script("lowest")
 
 
 def test_each_dependency_has_its_lower_bound_and_its_reason() -> None:
-    pins = LOWEST.lowest(PROJECT["dependencies"] + PROJECT["optional-dependencies"]["websockets"])
+    extras = PROJECT["optional-dependencies"]
+    pins = LOWEST.lowest(PROJECT["dependencies"] + extras["websockets"] + extras["reload"])
     reasons = set(re.findall(r"^\| ([a-z0-9-]+) \|", PAGE.partition("Not used:")[0], re.M)) - {"package"}
     assert {pin.partition("==")[0] for pin in pins} == reasons
 

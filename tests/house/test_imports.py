@@ -45,6 +45,7 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "settings",
             "log_settings",
             "peer_settings",
+            "reload_settings",
             "websocket_settings",
             "option",
             "groups",

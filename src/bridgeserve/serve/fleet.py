@@ -52,6 +52,7 @@ class Fleet:
         self._candidate: Worker | None = None
         self._next_plan = plan
         self._again = False  # HUP came during a reload
+        self._waiting = False  # nothing is started before the files change
         self._failures = 0  # starts in a row that have failed
         self._crashes = 0  # workers in a row that have ended soon after they were ready
         self._not_before = -inf
@@ -162,6 +163,9 @@ class Fleet:
             self._log(logging.WARNING, f"has ended before its time: {ending_of(code)}", worker)
 
     def _start_failed(self, reason: str, trace: str) -> None:
+        if self.plan.patient:
+            self._wait(reason, trace)
+            return
         if self.phase == "first":
             self._stop(3, reason, trace)
             return
@@ -176,8 +180,18 @@ class Fleet:
         self._log(logging.ERROR, f"has ended ({ending_of(code)}) and is replaced", worker)
         self._crashes = self._crashes + 1 if lived < QUICK else 0
         self._not_before = max(self._not_before, self._now + pause(self._crashes - 1))
-        if code == 4 and not self._in(SERVING):
-            self._stop(4)  # its pool of processes is in a crash loop, and has tried often enough
+        if code == 4 and not self._in(SERVING):  # its pool of processes is in a crash loop, and has tried often enough
+            self._wait("its processes crash again and again") if self.plan.patient else self._stop(4)
+
+    def _wait(self, reason: str, trace: str = "") -> None:
+        """Leave it as it is until somebody has changed something."""
+        if self._waiting or self.phase == "stopping":
+            return
+        if self._again:  # somebody has, while the worker was starting
+            self._again = False
+            return
+        self._waiting = True
+        self._log(logging.ERROR, f"{reason}; waiting for a change", trace=trace)
 
     # --- the whole -----------------------------------------------------------------------------
 
@@ -248,7 +262,7 @@ class Fleet:
         serving = self._in(SERVING)
         missing = self.size - len(serving) - len(starting)
         if missing > 0:
-            if self._now < self._not_before:
+            if self._now < self._not_before or self._waiting:
                 return
             count = min(missing, (1 if self._failures else STARTS_MAX) - len(starting))
         else:
@@ -274,6 +288,11 @@ class Fleet:
     def _reload(self) -> None:
         if self.phase == "stopping":
             return
+        if self._waiting:
+            self._waiting = False
+            if not self._in(SERVING):
+                self._drop_starts()  # by the old files
+                return
         self._again = self.phase == "first" or bool(self._attempt) or self._crowded()
         if not self._again:
             self._attempt = "configuring"
@@ -295,11 +314,14 @@ class Fleet:
         self.size = self.plan.size
         self._attempt, self._candidate = "", None
         self._crashes, self._not_before = 0, -inf
-        for other in self._in(STARTING):  # of the old configuration
-            self._order(orders.Tell(other.number, "stop"))
-            self._move(other, "stop")
+        self._drop_starts()  # of the old configuration
         self._order(orders.Adopt(), orders.Report("ready"))
         self._log(logging.INFO, f"reloaded: generation {self.generation} takes over")
+
+    def _drop_starts(self) -> None:
+        for worker in self._in(STARTING):
+            self._order(orders.Tell(worker.number, "stop"))
+            self._move(worker, "stop")
 
     def _give_up(self, reason: str, trace: str) -> None:
         if self._attempt == "trying":

@@ -33,6 +33,8 @@ def main_loop(app: object, settings: Settings) -> int:
     """
     try:
         set_up_logs(settings)
+        if settings.reload:
+            raise StartupError("--reload needs the import name of the app, such as 'module:attribute'")
         if settings.workers > 1:
             raise StartupError("several workers need the import name of the app, such as 'module:attribute'")
         with pid_file(settings.pid), asyncio.Runner(loop_factory=loop_factory(settings.loop)) as runner:

@@ -99,12 +99,15 @@ Event = (
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a fleet shall be. Times in seconds; silence None: a silent worker is left alone."""
+    """What a fleet shall be. Times in seconds; silence None: a silent worker is left alone. patient: when no worker
+    can be started, wait for a change of the app's files, or for HUP, instead of ending.
+    """
 
     size: int = 1
     start: float = 120.0
     silence: float | None = 60.0
     grace: float = 30.0
+    patient: bool = False
 
 
 @dataclass(frozen=True)

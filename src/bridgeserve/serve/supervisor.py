@@ -32,9 +32,11 @@ from bridgeserve.serve.notify import VARIABLES, Notifier, listen_fds
 from bridgeserve.serve.process import HELD, WorkerProcess, adopt_orphans, deafen
 from bridgeserve.serve.server import start_line
 from bridgeserve.serve.sockets import Sockets, inherited
+from bridgeserve.serve.watching import FileWatch, Wanted, load_watcher, watched
 from bridgeserve.settings import Settings
 
 _log = logging.getLogger("bridgeserve")
+RELOAD_GRACE = 2.0  # seconds that open streams live on with --reload
 SIGNALS = ("TERM", "INT", "QUIT", "HUP", "USR1", "USR2", "TTIN", "TTOU")
 
 
@@ -56,7 +58,16 @@ class Launch:
             start=settings.timeout_start,
             silence=settings.timeout_worker or None,
             grace=settings.timeout_graceful,
+            patient=settings.reload,
         )
+
+    @property
+    def in_force(self) -> Launch:
+        """The same; with --reload without patience for streams that do not end."""
+        settings = self.settings
+        if not settings.reload or settings.timeout_graceful <= RELOAD_GRACE:
+            return self
+        return dataclasses.replace(self, settings=dataclasses.replace(settings, timeout_graceful=RELOAD_GRACE))
 
 
 def supervise(launch: Launch, again: Callable[[], Launch]) -> int:
@@ -69,6 +80,7 @@ def supervise(launch: Launch, again: Callable[[], Launch]) -> int:
     0: stopped; 1: runtime failure; 3: start-up failure, its reason on stderr; 4: the workers crash again and again.
     """
     try:
+        launch = launch.in_force
         set_up_logs(launch.settings)
         with pid_file(launch.settings.pid), asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
             end = runner.run(Supervisor(launch, again).run())
@@ -121,10 +133,12 @@ class Supervisor:
         self._end = self._loop.create_future()
         self._open(self._launch)
         self._sockets.adopt()
+        watching = self._watch(self._launch.settings)
         for name in SIGNALS:
             self._loop.add_signal_handler(getattr(signal, f"SIG{name}"), self._happen, orders.Signal(name))
         self._loop.add_signal_handler(signal.SIGCHLD, self._reap)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)
+        # Also those that whoever started us has left blocked: without SIGCHLD no end of a worker would be seen.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (*HELD, signal.SIGTERM, signal.SIGCHLD))
         if self._notifier.watchdog is not None:
             self._bark(self._notifier.watchdog)
         try:
@@ -132,9 +146,20 @@ class Supervisor:
             return await self._end
         finally:
             deafen()
+            if watching is not None:
+                await watching.stop()
             self._sockets.close()
             for process in self._processes.values():  # only after a failure of ours
                 process.signal(signal.SIGTERM)
+
+    def _watch(self, settings: Settings) -> FileWatch | None:
+        """Watch the files of the application, where --reload says so. Raises StartupError."""
+        if not settings.reload:
+            return None
+        load_watcher()
+        folders = watched(settings.reload_dir, settings.app_dir)
+        wanted = Wanted(folders, settings.reload_include, settings.reload_exclude)
+        return FileWatch(folders, wanted, lambda: self._happen(orders.FilesChanged()))
 
     def _bark(self, interval: float) -> None:
         self._notifier.alive()
@@ -296,7 +321,7 @@ class Supervisor:
 
     def _configure(self) -> None:
         try:
-            launch = self._again()
+            launch = self._again().in_force
             self._open(launch)
         except StartupError as error:
             self._happen(orders.Misconfigured(str(error)))
