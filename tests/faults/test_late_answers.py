@@ -67,6 +67,6 @@ def test_no_answer_is_that_of_another_request(begin: Callable[..., ServerProcess
     assert seen[200] > 0
     assert seen[504] > 0
     if mode == "processes":
-        assert eventually(lambda: len(children(server.pid)) == before.children, WITHIN)
+        assert eventually(lambda: len(children(server.worker)) == before.children, WITHIN)
     unharmed(server, before)
     assert server.stop().code == 0

@@ -56,7 +56,7 @@ def assert_refused(server: ServerProcess, size: int) -> None:
 def test_a_file_that_may_not_grow(begin: Begin, mode: str) -> None:
     """As with a quota, in the middle of a write."""
     server = begin(mode, "--body-memory", "65536")
-    resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+    resource.prlimit(server.worker, resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
     assert_refused(server, 2 << 20)
 
 
@@ -135,7 +135,7 @@ def inject(begin: Begin) -> Iterator[Callable[[ServerProcess, str], None]]:
     def run(server: ServerProcess, rule: str) -> None:
         call = rule.partition(":")[0]
         tracer = subprocess.Popen(
-            ["strace", "-f", "-e", f"trace={call}", "-e", f"inject={rule}", "-o", "/dev/null", "-p", str(server.pid)],
+            ["strace", "-f", "-e", f"trace={call}", "-e", f"inject={rule}", "-o", "/dev/null", "-p", str(server.worker)],
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
         )
