@@ -135,7 +135,18 @@ def inject(begin: Begin) -> Iterator[Callable[[ServerProcess, str], None]]:
     def run(server: ServerProcess, rule: str) -> None:
         call = rule.partition(":")[0]
         tracer = subprocess.Popen(
-            ["strace", "-f", "-e", f"trace={call}", "-e", f"inject={rule}", "-o", "/dev/null", "-p", str(server.worker)],
+            [
+                "strace",
+                "-f",
+                "-e",
+                f"trace={call}",
+                "-e",
+                f"inject={rule}",
+                "-o",
+                "/dev/null",
+                "-p",
+                str(server.worker),
+            ],
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
         )

@@ -38,7 +38,7 @@ def test_a_start_by_the_old_files_is_dropped() -> None:
     yard = Yard(2, patient=True)
     fail(yard, 1)
     yard(orders.FilesChanged())
-    assert orders.Tell(2, "stop") in yard.made
+    assert orders.Tell(2, "leave") in yard.made
     assert yard.of(STARTING) == [3, 4]
     yard(orders.Exited(2, 0))
     yard.ready()

@@ -20,7 +20,7 @@ import logging
 from math import inf
 
 from bridgeserve.serve import orders
-from bridgeserve.serve.lives import DRAINING, ENDING, SERVING, STARTING, TABLE, Worker, ending_of
+from bridgeserve.serve.lives import DRAINING, ENDING, LEAVING, SERVING, STARTING, TABLE, Worker, ending_of
 from bridgeserve.serve.orders import Event, Order, Plan
 
 ALLOWANCE = 1.0  # seconds that whoever was told to stop, or should have, gets before SIGKILL
@@ -136,7 +136,11 @@ class Fleet:
             self._log(logging.WARNING, "goes on; it is replaced all the same", worker)
 
     def _ready(self, worker: Worker) -> None:
+        leaving = worker.state == LEAVING  # it was ready before it heard that nobody wants it
         if not self._move(worker, "ready"):
+            return
+        if leaving:
+            self._order(orders.Drain(worker.number, self.phase != "stopping"))
             return
         worker.beat = self._now
         self._failures = 0
@@ -223,7 +227,8 @@ class Fleet:
             self._log(logging.ERROR, "has not ended in time and is killed", worker)
             self._order(orders.Stacks(number))
             self._move(worker, "drain took too long")
-        elif worker.state == ENDING:
+        elif worker.state in (LEAVING, ENDING):
+            self._move(worker, "does not leave")
             worker.since = self._now
             self._order(orders.Kill(number))
         elif worker.state == SERVING and not worker.due and self.phase != "stopping":
@@ -320,8 +325,8 @@ class Fleet:
 
     def _drop_starts(self) -> None:
         for worker in self._in(STARTING):
-            self._order(orders.Tell(worker.number, "stop"))
-            self._move(worker, "stop")
+            self._order(orders.Tell(worker.number, "leave"))
+            self._move(worker, "not wanted any more")
 
     def _give_up(self, reason: str, trace: str) -> None:
         if self._attempt == "trying":
@@ -361,12 +366,9 @@ class Fleet:
             self.phase = "stopping"
             self._code, self._words = code, (reason, trace)
             self._order(orders.Report("stopping"), orders.CloseSockets())
+        self._drop_starts()
         for worker in self.workers.values():
-            if worker.state == STARTING:
-                self._order(orders.Tell(worker.number, "stop"))
-                self._move(worker, "stop")
-            else:
-                self._drain(worker, "stop", handover=False)
+            self._drain(worker, "stop", handover=False)
 
     def _force(self, name: str) -> None:
         if self._forced:

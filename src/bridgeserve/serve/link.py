@@ -1,8 +1,8 @@
 """The line between the supervisor and a worker: one message, a JSON object, is one packet on a socketpair.
 
-The supervisor begins with the setup. Then it says what to do ("drain", "stop", "reopen", "dump"), and the worker how it
-is ("ready", "failed", "beat", "due", "drained"). Nobody waits for the other: a packet that does not fit is dropped, and
-what is said again and again (beats) or to somebody who does not listen any more may well be lost.
+The supervisor begins with the setup. Then it says what to do ("drain", "leave", "stop", "reopen", "dump"), and the
+worker how it is ("ready", "failed", "beat", "due", "drained"). Nobody waits for the other: a packet that does not fit
+is dropped, and what is said again and again (beats) or to somebody who does not listen any more may well be lost.
 """
 
 from __future__ import annotations

@@ -5,13 +5,19 @@ from __future__ import annotations
 import signal
 from dataclasses import dataclass
 
-STARTING, SERVING, DRAINING, ENDING, GONE = "starting", "serving", "draining", "ending", "gone"
+STARTING, LEAVING, SERVING, DRAINING, ENDING, GONE = (
+    "starting", "leaving", "serving", "draining", "ending", "gone"
+)  # fmt: skip
 # A worker: (state, what happens) -> next state. What is not here cannot happen, or changes nothing.
 TABLE: dict[tuple[str, str], str] = {
     (STARTING, "ready"): SERVING,
-    (STARTING, "stop"): ENDING,
+    (STARTING, "not wanted any more"): LEAVING,
     (STARTING, "start took too long"): ENDING,
     (STARTING, "exit"): GONE,
+    (LEAVING, "ready"): DRAINING,
+    (LEAVING, "does not leave"): ENDING,
+    (LEAVING, "forced"): ENDING,
+    (LEAVING, "exit"): GONE,
     (SERVING, "successor ready"): DRAINING,
     (SERVING, "silent, successor ready"): ENDING,
     (SERVING, "stop"): DRAINING,

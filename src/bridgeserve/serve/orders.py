@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Word = Literal["stop", "reopen", "dump"]
+Word = Literal["leave", "stop", "reopen", "dump"]
 
 # --- events ----------------------------------------------------------------------------------------
 
@@ -128,7 +128,9 @@ class Drain:
 
 @dataclass(frozen=True)
 class Tell:
-    """Tell a worker: "stop" (end, whatever you are doing), "reopen" (the log files), "dump" (what is in flight)."""
+    """Tell a worker: "leave" (end, unless you accept already), "stop" (end, whatever you are doing), "reopen" (the log
+    files), "dump" (what is in flight).
+    """
 
     worker: int
     word: Word

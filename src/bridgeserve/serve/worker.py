@@ -150,7 +150,8 @@ class Worker:
         if word == "drain":
             self._handover = more["handover"]
             self._stop.set()
-        elif word == "stop":
+        elif word == "stop" or (word == "leave" and not self._server.addresses):
+            # One that accepts already has said so, and is told to drain when that has come to the supervisor.
             self._forced = True
             self._server.abort()
             if self._task is not None:
@@ -173,7 +174,7 @@ def last_resort(seconds: float) -> None:
 
 def hear_alone(word: str) -> None:
     """(thread) What the supervisor says while nobody hears but us: it does not want us any more, or is gone."""
-    if word in ("stop", "orphaned"):
+    if word in ("leave", "stop", "orphaned"):
         os._exit(0)
 
 
