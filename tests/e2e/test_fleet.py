@@ -92,6 +92,32 @@ def test_reload_loses_nothing(start: Start, mode: str, workers: int, load: str) 
     assert server.stop().code == 0
 
 
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("mode", ["inline-asgi", "threads"] if SECONDS else ["inline-asgi"])
+def test_reloads_in_a_row_with_slow_requests_in_flight(start: Start, mode: str) -> None:
+    """Each HUP as soon as the one before has taken over: workers that were just ready are not wanted any more."""
+    server = begin(start, mode, 2)
+
+    async def reload() -> None:
+        slow = [asyncio.get_running_loop().run_in_executor(None, ask_slowly, server) for _ in range(2)]
+        for count in range(1, 21 if SECONDS else 4):
+            server.signal(signal.SIGHUP)
+            await wait_for(server, "takes over", count)
+        assert await asyncio.gather(*slow) == [200, 200]
+
+    tally = Steady(server.address, 8, 8).during(reload, 240.0)
+    tell(tally, f"reloads in a row {mode}")
+    assert tally.failed == []
+    assert whole(server, 2)
+    assert server.stop().code == 0
+
+
+def ask_slowly(server: ServerProcess) -> int:
+    with RawClient(server.address, wait=WITHIN) as raw:
+        raw.get("/slow")
+        return raw.read_answer().status
+
+
 def test_a_broken_app_changes_nothing_and_the_mended_one_is_served(start: Start, tmp_path: Path) -> None:
     text = (
         "async def app(scope, receive, send):\n"
