@@ -459,6 +459,19 @@ def test_the_leaving_in_other_words_is_no_error_of_the_application(
     assert len(errors(caplog)) == 1
 
 
+def test_exceptions_that_name_each_other_as_their_cause_have_an_end(caplog: pytest.LogCaptureFixture) -> None:
+    exchange = FakeExchange()
+
+    async def app(receive: Receive, send: Send) -> None:
+        exchange.leave()
+        first, second = KeyError("first"), ValueError("second")
+        first.__cause__, second.__cause__ = second, first
+        raise first
+
+    serve(app, exchange)
+    assert len(errors(caplog)) == 1
+
+
 # --- the application fails -------------------------------------------------------------------------
 
 

@@ -212,7 +212,9 @@ class AsgiCycle:
 
 def from_leaving(error: BaseException | None) -> bool:
     """True when our ClientDisconnected was made into another exception, as frameworks and task groups do."""
-    while error is not None:
+    seen: set[int] = set()  # `raise first from second` may close a circle, where second came from first
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
         if isinstance(error, ClientDisconnected):
             return True
         if isinstance(error, BaseExceptionGroup):
