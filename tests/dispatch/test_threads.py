@@ -428,3 +428,60 @@ def test_a_call_that_fails_does_not_keep_the_others(run: Run, caplog: pytest.Log
 
     run(main)
     assert errors(caplog) == ["a call from a pool thread failed"]
+
+
+def test_threads_that_never_stop_posting_leave_the_loop_its_turns(run: Run) -> None:
+    made = 0
+
+    async def main() -> None:
+        nonlocal made
+        bridge = Bridge(asyncio.get_running_loop())
+
+        def again() -> None:
+            nonlocal made
+            made += 1
+            if made < 100_000:
+                bridge.post(again)
+
+        bridge.post(again)
+        await turns()
+        assert 0 < made < 100_000
+        made = 100_000  # the next one is the last
+
+    run(main)
+
+
+def test_a_long_burst_of_calls_is_made_in_order_over_several_turns(run: Run) -> None:
+    made: list[int] = []
+    count = 10 * threads.BURST
+
+    async def main() -> None:
+        bridge = Bridge(asyncio.get_running_loop())
+        for number in range(count):
+            bridge.post(made.append, number)
+        await turns(2)
+        assert 0 < len(made) < count
+        await until(lambda: len(made) == count)
+        assert made == list(range(count))
+
+    run(main)
+
+
+def test_a_stream_of_small_chunks_goes_on_when_a_slow_client_catches_up(
+    run: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    ahead = 2 * sys.getrecursionlimit()
+    monkeypatch.setattr(threads, "WRITE_AHEAD", ahead)
+    app = Stream(count=2 * ahead, size=1)
+
+    async def main() -> None:
+        async with make_pool(app, 1) as pool:
+            exchange = FakeExchange()
+            exchange.pause()
+            pool.dispatch(exchange)
+            await until(lambda: len(exchange.body) > ahead)  # the thread waits now
+            exchange.resume()
+            await until(lambda: exchange.complete and app.closed)
+
+    run(main)
+    assert errors(caplog) == []

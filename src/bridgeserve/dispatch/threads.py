@@ -42,6 +42,7 @@ from bridgeserve.wire.framing import ResponseHead, informational
 
 _log = logging.getLogger("bridgeserve.error")
 WRITE_AHEAD = 65536  # octets a thread may be ahead of the transport
+BURST = 256  # calls from threads in one turn of the loop
 
 
 class Bridge:
@@ -71,23 +72,30 @@ class Bridge:
         """(pool thread) Run the coroutine function on the loop and wait for its result."""
         return asyncio.run_coroutine_threadsafe(function(), self._loop).result()
 
-    def drain(self) -> None:
-        """(loop) Make all calls. The flag falls first: a call posted after the last pop wakes again."""
+    def drain(self, most: int = BURST) -> None:
+        """(loop) Make the calls that are there. The flag falls first: a call posted after the last pop wakes again.
+
+        What is more than `most`, or comes meanwhile, waits for the next turn: threads that stream small chunks post
+        as fast as the loop can call, and nobody else would ever have a turn.
+        """
         self._woken = False
         calls = self._calls
-        while calls:
+        for _ in range(min(len(calls), most)):
             function, arguments = calls.popleft()
             try:
                 function(*arguments)
             except Exception:
                 # A bug of ours in one exchange must not keep the calls behind it from the others.
                 _log.exception("a call from a pool thread failed")
+        if calls and not self._woken:
+            self._woken = True
+            self._loop.call_soon(self.drain)
 
 
 class ThreadPort:
     """The port of a request that runs in a pool thread. Methods are the thread's; `_on_loop…` are the loop's."""
 
-    __slots__ = ("_body", "_bridge", "_exchange", "_flow", "_outstanding", "complete", "endpoint", "request")
+    __slots__ = ("_body", "_bridge", "_exchange", "_flow", "_held", "_outstanding", "complete", "endpoint", "request")
 
     def __init__(self, exchange: Exchange, bridge: Bridge) -> None:
         self._exchange = exchange
@@ -95,6 +103,7 @@ class ThreadPort:
         self._body = exchange.spool
         self._flow: threading.Condition | None = None  # made when a response is streamed
         self._outstanding = 0
+        self._held = 0  # those of them that the transport has, above its mark
         self.complete = False  # the last octets were handed over
         self.request: Request = exchange.request
         self.endpoint: Endpoint = exchange.endpoint
@@ -151,14 +160,12 @@ class ThreadPort:
         if self._exchange.writable:
             self._on_loop_sent(size)
         else:
-            before = self._exchange.on_writable
+            self._held += size
+            self._exchange.on_writable = self._on_loop_writable
 
-            def writable() -> None:
-                if before is not None:
-                    before()
-                self._on_loop_sent(size)
-
-            self._exchange.on_writable = writable
+    def _on_loop_writable(self) -> None:
+        size, self._held = self._held, 0
+        self._on_loop_sent(size)
 
     def _on_loop_sent(self, size: int) -> None:
         assert self._flow is not None
@@ -247,7 +254,7 @@ class ThreadPool:
         self._room.close()
         await self._tasks.__aexit__(kind, value, trace)
         await self.drain(1.0)
-        self._bridge.drain()
+        self._bridge.drain(sys.maxsize)
         if self._watch is not None:
             self._watch.close()
         if left := self._crew.alive:
@@ -299,7 +306,7 @@ class ThreadPool:
 
     def _expire(self, exchange: Exchange) -> None:
         """(loop) A request has run too long: give its thread up and end it for its client."""
-        self._bridge.drain()  # its last words may be on their way
+        self._bridge.drain(sys.maxsize)  # its last words may be on their way
         ident = self._crew.lose(exchange)
         if ident is None:
             return
