@@ -218,6 +218,15 @@ def test_the_application_may_close() -> None:
     assert session.recycle(0.0) is False
 
 
+@pytest.mark.parametrize(
+    ("value", "kept"), [(b"Keep-Alive , CLOSE", False), (b"not-close", True), (b"close-not, x", True)]
+)
+def test_the_application_closes_by_a_whole_word(value: bytes, kept: bool) -> None:
+    session = serving()
+    assert (b"connection: close" in answer(session, head=ResponseHead(200, b"", [(b"connection", value)]))) is not kept
+    assert session.recycle(0.0) is kept
+
+
 def test_a_drain_closes_after_the_answer() -> None:
     session = serving()
     session.begin_drain(1.0, 0.5)

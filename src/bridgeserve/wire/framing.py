@@ -186,7 +186,7 @@ class ResponseHead:
             self.preamble &= ~kind
             return False
         elif kind == _CONNECTION:
-            self.close = self.close or b"close" in value.lower()
+            self.close = self.close or b"close" in [each.strip() for each in value.lower().split(b",")]
         return True
 
 
