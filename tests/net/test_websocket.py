@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -15,7 +15,7 @@ from bridgeserve.groups import Timeouts, WebSocketLimits
 from bridgeserve.net import upgrade
 from bridgeserve.net.upgrade import Upgrade, Upgrades
 from bridgeserve.net.websocket import LINGER, QUEUE, READ_AHEAD, WebSocketConnection
-from net.clock import moment, run_virtual, turns
+from net.clock import VirtualLoop, moment, run_virtual, turns
 from net.memory import Wire
 from wire.frames import BINARY, PING, PONG, TEXT, Frames, close, code_of, frame, read
 
@@ -318,6 +318,29 @@ def test_a_slow_client_stops_send() -> None:
     run_virtual(main)
 
 
+def test_many_small_answers_to_a_client_that_does_not_read() -> None:
+    """Whatever the messages are made of, and who has asked for them: what waits for the client has its bound."""
+
+    async def main() -> None:
+        with SocketWire() as wire:
+            live = wire.open()
+            wire.client.slow = True
+            for _ in range(200):
+                wire.client.send(frame(PING, b"x" * 125) * 50)
+            assert len(wire.client.unsent) < 150_000
+            assert not live._writable
+        with SocketWire() as wire:
+            live = wire.open()
+            wire.client.slow = True
+            for _ in range(3):
+                sending = asyncio.ensure_future(live.send(b"x" * 30_000))
+                await turns()
+            assert not sending.done()
+            sending.cancel()
+
+    run_virtual(main)
+
+
 def test_a_client_that_does_not_read_is_cut() -> None:
     async def main() -> None:
         with SocketWire(timeouts=Timeouts(write=30.0)) as wire:
@@ -476,6 +499,27 @@ def test_a_dead_client_is_found() -> None:
             await the_end(live, 1006)
             assert await moment(0) - began == LIMITS.ping_interval + LIMITS.ping_timeout
             assert [first for first, _ in wire.frames()] == [0x89, 0x88]
+
+    run_virtual(main)
+
+
+def test_what_came_while_the_loop_was_held_up_is_read_first() -> None:
+    """A pong that came in time counts, however late it is read; who has sent none is dead all the same."""
+
+    async def main() -> None:
+        with SocketWire() as wire:
+            live = wire.open()
+            loop = cast(VirtualLoop, asyncio.get_running_loop())
+            await moment(LIMITS.ping_interval + 1.0)
+            assert [first for first, _ in wire.frames()] == [0x89]
+            loop.advance(LIMITS.ping_timeout + 5.0)
+            loop.call_later(0.005, wire.client.send, frame(PONG))
+            await moment(0.02)
+            assert live._end is None
+            await moment(LIMITS.ping_interval + 1.0)
+            loop.advance(LIMITS.ping_timeout + 5.0)
+            await moment(0.02)
+            await the_end(live, 1006)
 
     run_virtual(main)
 

@@ -16,7 +16,7 @@ from math import inf
 from bridgeserve.dispatch.asgi import MESSAGE_COST, STREAK_MAX
 from bridgeserve.dispatch.base import ClientDisconnected
 from bridgeserve.dispatch.websocket import WebSocketClosed
-from bridgeserve.net.engine import Begun, Engine, close_copy
+from bridgeserve.net.engine import CATCH_UP, HELD_UP, Begun, Engine, close_copy
 from bridgeserve.wire import websocket
 from bridgeserve.wire.websocket import Closing, WebSocketSession
 
@@ -298,7 +298,12 @@ class WebSocketConnection(asyncio.Protocol):
             return
         if not self._writable:
             self._unsent += sum(map(len, buffers))
-        transport.writelines(buffers)
+        if len(buffers) == 1:
+            transport.write(buffers[0])
+        elif self._engine.gathers:
+            transport.writelines(buffers)
+        else:
+            transport.write(b"".join(buffers))
 
     # --- the end -------------------------------------------------------------------------------
 
@@ -355,9 +360,13 @@ class WebSocketConnection(asyncio.Protocol):
         self._arm()
 
     def _on_timer(self) -> None:
+        now = self._engine.now()
+        if -inf < self._timer_at < now - HELD_UP:  # what has come meanwhile is read first, once: it was in time
+            self._timer = self._engine.loop.call_at(now + CATCH_UP, self._on_timer)
+            self._timer_at = -inf
+            return
         self._timer = None
         self._timer_at = inf
-        now = self._engine.now()
         if self._write_deadline <= now:
             unsent = self._transport.get_write_buffer_size()
             if self._finishing or (unsent and unsent >= self._unsent):
