@@ -17,7 +17,7 @@ from bridgeserve.net.handshakes import STALLED, Handshakes
 from bridgeserve.net.listeners import Acceptor, open_listeners
 from net.authority import Authority
 from net.clock import run_virtual, turns, until
-from net.memory import ok
+from net.memory import begin, ok
 from net.test_tls import GET, Run, ask, house, leave, run, tls_of
 
 __all__ = ["run"]  # the fixture
@@ -126,6 +126,40 @@ def test_a_bad_record_after_the_handshake(authority: Authority, run: Run) -> Non
             descriptor.close()
             await until(lambda: not here.engine.connections)
             await leave(writer)
+
+    run(main)
+
+
+def greet(port: int, context: ssl.SSLContext) -> tuple[ssl.SSLSocket, socket.socket]:
+    """(a thread) A client that has asked, and a second descriptor of its socket for octets that are no TLS."""
+    raw = socket.create_connection(("127.0.0.1", port), 20.0)
+    past = raw.dup()
+    client = context.wrap_socket(raw, server_hostname="localhost")
+    client.sendall(GET)
+    return client, past
+
+
+def test_a_bad_record_of_a_client_that_does_not_read(authority: Authority, run: Run) -> None:
+    """Below the high-water mark nobody watches what is unsent; its end is that of the alert behind it."""
+
+    async def main() -> None:
+        async with house(tls_of(authority.pair("server")), linger=0.2) as here:
+            here.app._answer = None
+            client, past = await asyncio.to_thread(greet, here.port, authority.client())
+            with client, past:
+                await until(lambda: here.app.exchanges)
+                exchange = here.app.last
+                begin(exchange)
+                stuck = False
+                while not stuck:
+                    exchange.write(b"x" * 8192)
+                    await turns(200)
+                    stuck = exchange.connection.transport.get_write_buffer_size() > 0
+                assert exchange.writable
+                past.send(b"\x17\x03\x03\x00\x20" + b"\0" * 32)
+                async with asyncio.timeout(10.0):
+                    await until(lambda: not here.engine.connections)
+                assert exchange.lost
 
     run(main)
 

@@ -50,7 +50,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
     :param make: makes the protocol above when the handshake is complete, from the TLS object.
     :param plain: makes the answer to HTTP without TLS.
-    :param linger: seconds in which that may be read.
+    :param linger: seconds in which that, or an alert, may be read.
     """
 
     def __init__(
@@ -74,6 +74,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._ended = False  # the client has sent its last octet
         self._deaf = False  # what still comes is for nobody
         self._closing = False
+        self._end_timer: asyncio.TimerHandle | None = None
         # Done when the handshake is complete, or nothing will come of it.
         self.settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -108,7 +109,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         _log.debug("refused with 400: HTTP without TLS")
         self._below.write(self._plain())
         self._below.write_eof()
-        asyncio.get_running_loop().call_later(self._linger, self._below.abort)
+        self._end_later()
 
     def _shake(self) -> None:
         try:
@@ -150,11 +151,15 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             self._end()
 
     def _fail(self) -> None:
-        """TLS is broken: send its alert and close."""
+        """TLS is broken: send its alert and close. Who is above watches no longer what the client takes of it."""
         self._deaf = self._closing = True
         self._flush()
         self._below.close()
+        self._end_later()
         self._settle()
+
+    def _end_later(self) -> None:
+        self._end_timer = asyncio.get_running_loop().call_later(self._linger, self._below.abort)
 
     def eof_received(self) -> bool:
         """The socket ends: a close_notify has come before, or it is missing, which is the same here."""
@@ -185,6 +190,8 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is gone."""
         self._closing = self._deaf = True
+        if self._end_timer is not None:
+            self._end_timer.cancel()
         self._settle()
         above, self._above = self._above, None
         if above is not None:
