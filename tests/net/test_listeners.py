@@ -6,8 +6,10 @@ import asyncio
 import errno
 import logging
 import os
+import select
 import socket
 import stat
+import struct
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -18,6 +20,7 @@ import pytest
 from bridgeserve.binds import Bind, parse_bind
 from bridgeserve.groups import Limits, Timeouts
 from bridgeserve.net import listeners
+from bridgeserve.net.connection import READ_AHEAD
 from bridgeserve.net.engine import Engine, Protocols
 from bridgeserve.net.listeners import Acceptor, ListenError, address_of, open_listeners
 from bridgeserve.wire.framing import Preamble
@@ -406,6 +409,44 @@ def test_a_response_that_is_cut_is_a_reset_for_http_1_0(run: Run, stack: ExitSta
         with pytest.raises(ConnectionResetError):
             while client.recv(65536):
                 pass
+        await house.close(acceptor)
+
+    run(main)
+
+
+@pytest.mark.skipif(not hasattr(select, "POLLRDHUP"), reason="only Linux tells of an end behind unread octets")
+@pytest.mark.parametrize("bind", ["127.0.0.1:0", "unix:{}/socket"])
+@pytest.mark.parametrize("gone", [False, True])
+def test_an_end_behind_what_is_pipelined(
+    run: Run, stack: ExitStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bind: str, gone: bool
+) -> None:
+    """Nothing is read while much waits behind a request: its application learns all the same that the client left."""
+    monkeypatch.setattr("bridgeserve.net.connection.LOOK", 0.01)
+
+    async def main() -> None:
+        house = House()
+        house.app = Application()
+        house.engine.dispatcher = house.app  # type: ignore[assignment]
+        [listener] = listen(stack, bind.format(tmp_path))
+        acceptor = house.accept(listener)
+        client = connect(stack, acceptor.address)
+        client.sendall(GET * (READ_AHEAD // len(GET) + 10))
+        await until(lambda: house.app.exchanges and not house.app.last.connection._reading)
+        exchange = house.app.last
+        waiting = asyncio.ensure_future(exchange.wait_disconnect())
+        await asyncio.sleep(0.05)  # time for some looks that must find nothing
+        assert not waiting.done()
+        if gone:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.close()
+        else:
+            client.shutdown(socket.SHUT_WR)
+        async with asyncio.timeout(10.0):
+            await waiting
+            await until(lambda: exchange.lost is gone)
+        if not gone:
+            ok(exchange)  # who has only closed its side reads on
+            assert (await asyncio.to_thread(client.recv, 65536)).endswith(b"hello")
         await house.close(acceptor)
 
     run(main)

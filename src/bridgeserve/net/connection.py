@@ -14,7 +14,7 @@ from math import inf
 from typing import cast
 
 from bridgeserve.dispatch.base import Endpoint
-from bridgeserve.net.engine import CATCH_UP, HELD_UP, Engine, close_copy, close_with_reset
+from bridgeserve.net.engine import CATCH_UP, HELD_UP, LOOK, Engine, close_copy, close_with_reset, look_for_end
 from bridgeserve.net.exchange import Exchange
 from bridgeserve.wire import cycle
 from bridgeserve.wire.events import BodyChunk, Event, Expired, Refused, Request
@@ -283,21 +283,22 @@ class Connection(asyncio.Protocol):
     def _listen(self) -> None:
         """The peer's pace counts from now."""
         self.session.reading(True, self.engine.loop.time())
-        if self.session.deadline < self._timer_at:
-            self._arm(self.session.deadline)
+        self._arm(self.session.deadline)
 
     def _pause_reading(self) -> None:
         if self._reading and not self._closing:
             self._reading = False
             self.transport.pause_reading()
+            self._arm(self.engine.loop.time() + LOOK)
 
     def switch(self) -> tuple[int, bytes]:
         """Leave the transport to another protocol: the descriptor for direct writes, -1 for none, and octets read."""
         rest = self.session.switch()
         self._exchange = None
         self.resume_reading()
-        self._arm(inf)
         self._closing = True
+        if self._timer is not None:
+            self._timer.cancel()
         return self._direct, rest
 
     # --- the end -------------------------------------------------------------------------------
@@ -305,21 +306,15 @@ class Connection(asyncio.Protocol):
     def drain(self, quiet: float) -> None:
         """Close as soon as nothing is lost by it."""
         self.session.begin_drain(self.engine.loop.time(), quiet)
-        if self.session.deadline < self._timer_at:
-            self._arm(self.session.deadline)
+        self._arm(self.session.deadline)
 
     def _shut(self) -> None:
         """Close after what was written; linger where the peer may still be sending (RFC 9112 section 9.6)."""
-        session = self.session
-        if session.eof or not (session.unread or session.state.peer == "BODY"):
-            session.linger(self.engine.loop.time())  # what is pipelined behind the close is never begun
-            self._close()
-        else:
-            self._half_close()
+        self._half_close(not (self.session.unread or self.session.state.peer == "BODY"))
 
-    def _half_close(self) -> None:
-        self.session.linger(self.engine.loop.time())
-        if self.session.eof:
+    def _half_close(self, quiet: bool = False) -> None:
+        self.session.linger(self.engine.loop.time())  # what is pipelined behind the close is never begun
+        if quiet or self.session.eof:
             self._close()
             return
         self.resume_reading()
@@ -356,10 +351,11 @@ class Connection(asyncio.Protocol):
     # --- time ----------------------------------------------------------------------------------
 
     def _arm(self, at: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer_at = at
-        if at < inf:
+        """Let the timer fire at `at`, unless it does so before."""
+        if at < self._timer_at:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer_at = at
             self._timer = self.engine.loop.call_at(at, self._on_timer)
 
     def wrote_ahead(self, octets: int) -> None:
@@ -370,12 +366,12 @@ class Connection(asyncio.Protocol):
         timeouts = self.engine.protocols.timeouts
         self._unsent_most = max(self.transport.get_write_buffer_size() - timeouts.least_read, 0)
         self._write_deadline = self.engine.loop.time() + timeouts.write
-        if self._write_deadline < self._timer_at:
-            self._arm(self._write_deadline)
+        self._arm(self._write_deadline)
 
     def _on_timer(self) -> None:
         now = self.engine.now()
         if -inf < self._timer_at < now - HELD_UP:  # what has come meanwhile is read first, once: it was in time
+            self._timer_at = inf
             self._arm(now + CATCH_UP)
             self._timer_at = -inf
             return
@@ -395,6 +391,7 @@ class Connection(asyncio.Protocol):
                 self._handle(event, now)
             if session.state is cycle.LINGER and session.deadline <= now:
                 self._close()
-        at = min(self._write_deadline, inf if self._closing else session.deadline)
-        if at < self._timer_at:
-            self._arm(at)
+        if not self._reading and not self._closing:
+            look_for_end(self.transport, self._exchange)
+            self._arm(now + LOOK)
+        self._arm(min(self._write_deadline, inf if self._closing else session.deadline))

@@ -17,8 +17,6 @@ from bridgeserve.wire.framing import BODYLESS, ResponseHead
 if TYPE_CHECKING:
     from bridgeserve.net.connection import Connection
 
-LOW_WATER = 16384  # unread octets of a body at which the socket is read again
-
 
 class Exchange:
     """See `dispatch.base.Exchange` for the contract. Everything here runs on the loop."""
