@@ -10,6 +10,7 @@ Exit code 1: anything else, with the reason on stderr. Docker and Podman keep it
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import socket
@@ -24,11 +25,13 @@ LIMIT = 2.0
 # RFC 9112 4: HTTP-version SP status-code SP.
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-9][0-9]{2})[ \r]")
 _LONGEST_LINE = 4096
+# The PROXY protocol, version 1: the peer itself is the client.
+_UNKNOWN = b"PROXY UNKNOWN\r\n"
 
 
-def ask(bind: Bind, path: str = "/", limit: float = LIMIT, secure: bool = False) -> int:
+def ask(bind: Bind, path: str = "/", limit: float = LIMIT, secure: bool = False, proxied: bool = False) -> int:
     """The status code that the server behind `bind` answers to a GET of `path`. `secure`: over TLS, with whatever
-    certificate it has.
+    certificate it has; `proxied`: with a PROXY header in front.
 
     All of it takes `limit` seconds at most. Raises OSError (TimeoutError among them) when no answer comes,
     ValueError for a bind that nobody can connect to and for an answer that is not HTTP.
@@ -36,8 +39,14 @@ def ask(bind: Bind, path: str = "/", limit: float = LIMIT, secure: bool = False)
     deadline = time.monotonic() + limit
     # HTTP/1.0: no interim answer comes before the real one (RFC 9110 15.2), and the connection ends after it.
     request = f"GET {path} HTTP/1.0\r\nHost: localhost\r\nUser-Agent: bridgeserve-health\r\n\r\n"
-    with _secured(_connect(bind, limit)) if secure else _connect(bind, limit) as peer:
+    with contextlib.ExitStack() as stack:
+        peer = stack.enter_context(_connect(bind, limit))
         peer.settimeout(_left(deadline))
+        if proxied:
+            peer.sendall(_UNKNOWN)
+        if secure:
+            peer = stack.enter_context(_secured(peer))
+            peer.settimeout(_left(deadline))
         peer.sendall(request.encode("ascii"))
         head = b""
         while b"\n" not in head and len(head) < _LONGEST_LINE:
@@ -56,11 +65,7 @@ def _secured(peer: socket.socket) -> ssl.SSLSocket:
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    try:
-        return context.wrap_socket(peer)
-    except BaseException:
-        peer.close()
-        raise
+    return context.wrap_socket(peer)
 
 
 def _left(deadline: float) -> float:
@@ -96,7 +101,8 @@ def main(arguments: list[str]) -> int:
         return 1
     try:
         settings = from_command_line({}, os.environ).settings
-        status = ask(settings.binds[0], path, secure=settings.tls is not None)
+        secure, proxied = settings.tls is not None, settings.proxy_protocol
+        status = ask(settings.binds[0], path, secure=secure, proxied=proxied)
     except (ConfigError, OSError, ValueError) as error:
         sys.stderr.write(f"unhealthy: {error}\n")
         return 1

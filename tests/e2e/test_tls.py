@@ -306,11 +306,13 @@ def test_certificates_are_replaced_under_load(start: Start, authority: Authority
     quiet(server)
 
 
-def test_the_health_check_speaks_tls(start: Start, authority: Authority) -> None:
+@pytest.mark.parametrize("proxied", ["off", "on"])
+def test_the_health_check_speaks_tls(start: Start, authority: Authority, proxied: str) -> None:
     pair = authority.pair("server")
-    server = serve(start, "asgi", pair)
+    server = serve(start, "asgi", pair, "--proxy-protocol", proxied)
     host, port = server.address
     environ = {"BRIDGESERVE_BIND": f"{host}:{port}", "BRIDGESERVE_SSL_CERTFILE": str(pair.certificate)}
+    environ["BRIDGESERVE_PROXY_PROTOCOL"] = proxied
     done = subprocess.run(
         [shutil.which("python") or "python", "-m", "bridgeserve.health", "/told"],
         env=os.environ | environ,

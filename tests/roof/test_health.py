@@ -75,6 +75,16 @@ def test_unix_socket(tmp_path: Path) -> None:
             assert ask(parse_bind(f"unix:{tmp_path}/app.sock")) == 204
 
 
+def test_a_proxy_header_comes_first_where_one_is_expected(
+    listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BRIDGESERVE_BIND", bind_of(listener))
+    monkeypatch.setenv("BRIDGESERVE_PROXY_PROTOCOL", "on")
+    with peer(listener, b"HTTP/1.1 200 OK\r\n\r\n") as heads:
+        assert main([]) == 0
+    assert heads[0].startswith(b"PROXY UNKNOWN\r\nGET / HTTP/1.0\r\n")
+
+
 @pytest.mark.parametrize("answer", [b"", b"SSH-2.0-x\r\n", b"HTTP/1.1 20", b"x" * 5000])
 def test_what_is_not_http(listener: socket.socket, answer: bytes) -> None:
     with peer(listener, answer), pytest.raises(ValueError, match="not an HTTP answer"):
@@ -84,6 +94,11 @@ def test_what_is_not_http(listener: socket.socket, answer: bytes) -> None:
 def test_an_answer_that_stops_halfway_is_late(listener: socket.socket) -> None:
     with peer(listener, b"HTTP/1.1 2", close=False), pytest.raises(TimeoutError):
         ask(parse_bind(bind_of(listener)), limit=0.05)
+
+
+def test_a_handshake_that_does_not_come_is_late(listener: socket.socket) -> None:
+    with pytest.raises(TimeoutError):
+        ask(parse_bind(bind_of(listener)), limit=0.05, secure=True)
 
 
 def test_nobody_listens(
