@@ -10,6 +10,7 @@ import select
 import socket
 import stat
 import struct
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -18,12 +19,13 @@ from typing import Any
 import pytest
 
 from bridgeserve.binds import Bind, parse_bind
+from bridgeserve.dispatch.base import ClientDisconnected
 from bridgeserve.groups import Limits, Timeouts
 from bridgeserve.net import listeners
 from bridgeserve.net.connection import READ_AHEAD
 from bridgeserve.net.engine import Engine, Protocols
 from bridgeserve.net.listeners import Acceptor, ListenError, address_of, open_listeners
-from bridgeserve.wire.framing import Preamble
+from bridgeserve.wire.framing import Preamble, ResponseHead
 from net.clock import turns, until
 from net.memory import Application, begin, ok
 
@@ -68,9 +70,9 @@ def connect(stack: ExitStack, address: Any) -> socket.socket:
 class House:
     """An engine whose application answers at once, and acceptors on real listeners."""
 
-    def __init__(self) -> None:
+    def __init__(self, timeouts: Timeouts | None = None) -> None:
         self.app = Application(ok)
-        protocols = Protocols(Limits(), Timeouts(), "auto", Preamble())
+        protocols = Protocols(Limits(), timeouts or Timeouts(), "auto", Preamble())
         self.engine = Engine(protocols, self.app, ())  # type: ignore[arg-type]
 
     def accept(self, listener: socket.socket, limit: int | None = None) -> Acceptor:
@@ -450,6 +452,53 @@ def test_an_end_behind_what_is_pipelined(
         await house.close(acceptor)
 
     run(main)
+
+
+def read_steadily(client: socket.socket, seconds: float) -> str:
+    """(a thread) Read 250 KB a second; how it ended."""
+    client.sendall(GET)
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if not client.recv(25_000):
+            return "closed"
+        time.sleep(0.1)
+    return "served"
+
+
+@pytest.mark.parametrize("file", [False, True])
+def test_a_client_that_reads_less_than_a_buffer_is_not_cut(
+    run: Run, stack: ExitStack, tmp_path: Path, file: bool
+) -> None:
+    """A socket is writable when a third of its megabytes is free: what is read before that counts."""
+    size = 64 << 20
+    (tmp_path / "file").touch()
+    os.truncate(tmp_path / "file", size)
+
+    async def main() -> None:
+        house = House(Timeouts(write=1.0))
+        sending: list[asyncio.Future[bool]] = []
+
+        def answer(exchange: Any) -> None:
+            head = ResponseHead(200, b"", [(b"content-length", b"%d" % size)])
+            if file:
+                exchange.respond(head, b"", False)
+                sending.append(asyncio.ensure_future(exchange.send_file(opened.fileno(), 0, size)))
+            else:
+                exchange.respond(head, b"x" * size, True)
+
+        house.app._answer = answer
+        [listener] = listen(stack, "127.0.0.1:0")
+        acceptor = house.accept(listener)
+        client = connect(stack, acceptor.address)
+        assert await asyncio.to_thread(read_steadily, client, 2.6) == "served"
+        await until(lambda: not house.engine.connections)  # it reads no more
+        for each in sending:
+            with pytest.raises(ClientDisconnected):
+                await each
+        await house.close(acceptor)
+
+    with open(tmp_path / "file", "rb") as opened:
+        run(main)
 
 
 def test_a_stream_waits_for_its_client_on_each_loop(run: Run, stack: ExitStack) -> None:

@@ -14,7 +14,8 @@ from math import inf
 from typing import cast
 
 from bridgeserve.dispatch.base import Endpoint
-from bridgeserve.net.engine import CATCH_UP, HELD_UP, LOOK, Engine, close_copy, close_with_reset, look_for_end
+from bridgeserve.net.client import LOOK, look_for_end, untaken
+from bridgeserve.net.engine import CATCH_UP, HELD_UP, Engine, close_copy, close_with_reset
 from bridgeserve.net.exchange import Exchange
 from bridgeserve.wire import cycle
 from bridgeserve.wire.events import BodyChunk, Event, Expired, Refused, Request
@@ -364,7 +365,7 @@ class Connection(asyncio.Protocol):
 
     def _watch_writing(self) -> None:
         timeouts = self.engine.protocols.timeouts
-        self._unsent_most = max(self.transport.get_write_buffer_size() - timeouts.least_read, 0)
+        self._unsent_most = max(untaken(self.transport) - timeouts.least_read, 0)
         self._write_deadline = self.engine.loop.time() + timeouts.write
         self._arm(self._write_deadline)
 
@@ -378,7 +379,7 @@ class Connection(asyncio.Protocol):
         self._timer, self._timer_at = None, inf
         if self._write_deadline <= now:
             unsent = self.transport.get_write_buffer_size()
-            if unsent > self._unsent_most:
+            if unsent and untaken(self.transport) > self._unsent_most:
                 _log.debug("closed: the client does not read, or too slowly")
                 self.cut(reset=True)  # a plain close leaves what is unsent to the system, as long as the client likes
                 return

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import select
 import socket
 import struct
 import time
@@ -30,7 +29,6 @@ RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close with RST
 # A timer that fires so many seconds too late tells of a loop that was held up, by an application or a busy machine;
 # what came meanwhile is still to be read then, and gets so many seconds.
 HELD_UP, CATCH_UP = 0.05, 0.01
-LOOK = 2.0  # seconds between two looks for the end of a client from which nothing is read
 QUIET = 1.0  # seconds that an idle connection must have been quiet before a drain closes it
 
 
@@ -207,24 +205,6 @@ class Engine:
         for connection in left:
             connection.abort()
         return len(left)
-
-
-def look_for_end(transport: asyncio.Transport, exchange: Exchange | None) -> None:
-    """Tell an exchange that its client has left although nothing is read: the end is behind what waits unread.
-
-    Linux tells it (POLLRDHUP, poll(2)); elsewhere it is found when reading or writing.
-    """
-    event = getattr(select, "POLLRDHUP", 0)
-    raw = transport.get_extra_info("socket")
-    if event and raw is not None:
-        look = select.poll()
-        look.register(raw.fileno(), event)
-        found = look.poll(0)
-        if found and found[0][1] & event:
-            if found[0][1] & (select.POLLERR | select.POLLHUP):  # both sides have ended
-                transport.abort()
-            elif exchange is not None and not exchange.disconnected:
-                exchange.leave(lost=False)
 
 
 def close_copy(transport: asyncio.BaseTransport) -> None:

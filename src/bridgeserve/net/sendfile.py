@@ -12,6 +12,7 @@ import os
 from typing import TYPE_CHECKING
 
 from bridgeserve.dispatch.base import ClientDisconnected
+from bridgeserve.net.client import untaken
 
 if TYPE_CHECKING:
     from bridgeserve.net.exchange import Exchange
@@ -54,6 +55,7 @@ async def send_file(exchange: Exchange, file: int, offset: int, count: int) -> b
 
 async def _piece(exchange: Exchange, target: int, file: int, offset: int, count: int) -> int:
     loop = asyncio.get_running_loop()
+    connection = exchange.connection
     while True:
         if exchange.lost:
             raise ClientDisconnected("the client left")
@@ -67,13 +69,16 @@ async def _piece(exchange: Exchange, target: int, file: int, offset: int, count:
         else:
             await asyncio.sleep(0)
             return sent
+        timeouts = connection.engine.protocols.timeouts
+        most = max(untaken(connection.transport) - timeouts.least_read, 0)
         writable = loop.create_future()
         loop.add_writer(target, _ready, writable)
         try:
-            await asyncio.wait_for(writable, exchange.connection.engine.protocols.timeouts.write)
+            await asyncio.wait_for(writable, timeouts.write)
         except TimeoutError:
-            exchange.abort(reset=True)
-            raise ClientDisconnected("the client does not read") from None
+            if untaken(connection.transport) > most:
+                exchange.abort(reset=True)
+                raise ClientDisconnected("the client does not read, or too slowly") from None
         finally:
             loop.remove_writer(target)
 

@@ -16,6 +16,7 @@ from math import inf
 from bridgeserve.dispatch.asgi import MESSAGE_COST, STREAK_MAX
 from bridgeserve.dispatch.base import ClientDisconnected
 from bridgeserve.dispatch.websocket import WebSocketClosed
+from bridgeserve.net.client import untaken
 from bridgeserve.net.engine import CATCH_UP, HELD_UP, Begun, Engine, close_copy
 from bridgeserve.wire import websocket
 from bridgeserve.wire.websocket import Closing, WebSocketSession
@@ -355,7 +356,7 @@ class WebSocketConnection(asyncio.Protocol):
             self._timer = self._engine.loop.call_at(at, self._on_timer)
 
     def _watch_writing(self) -> None:
-        self._unsent = self._transport.get_write_buffer_size()
+        self._unsent = untaken(self._transport)
         self._write_deadline = self._engine.loop.time() + self._engine.protocols.timeouts.write
         self._arm()
 
@@ -369,7 +370,7 @@ class WebSocketConnection(asyncio.Protocol):
         self._timer_at = inf
         if self._write_deadline <= now:
             unsent = self._transport.get_write_buffer_size()
-            if self._finishing or (unsent and unsent >= self._unsent):
+            if self._finishing or (unsent and untaken(self._transport) >= self._unsent):
                 self.abort()
                 return
             self._write_deadline = inf
