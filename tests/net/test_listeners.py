@@ -373,6 +373,23 @@ def test_a_drain_does_not_wait_for_room(run: Run, stack: ExitStack, error: int) 
     run(main)
 
 
+def test_a_drain_ends_though_others_connect_for_ever(
+    run: Run, stack: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listeners, "BACKLOG_MOST", 100)
+
+    async def main() -> None:
+        house = House()
+        listener = failing(stack, errno.ECONNABORTED, 1 << 30)  # gone before we took them, one after the other
+        acceptor = house.accept(listener)
+        await acceptor.drain()
+        assert listener.fileno() == -1
+        assert listener.calls == 100
+        await house.close(acceptor)
+
+    run(main)
+
+
 def test_a_drain_serves_the_backlog(run: Run, stack: ExitStack) -> None:
     async def main() -> None:
         house = House()

@@ -28,6 +28,7 @@ from bridgeserve.net.opening import Opening
 
 _log = logging.getLogger("bridgeserve")
 BURST = 64  # connections accepted in one turn of the loop
+BACKLOG_MOST = 65536  # connections accepted at a drain: no backlog is longer
 BACK_OFF = 0.1  # seconds without accepting after the system said that it has no room
 # accept(2): that one connection was gone before we took it. Any other error stays until something changes:
 # the system is out of descriptors or memory, the listener is broken.
@@ -316,8 +317,9 @@ class Acceptor:
         self._pause()
         if self._back_off is not None:
             self._back_off.cancel()
-        while not handover and self._accept_one():
-            pass
+        for _ in range(0 if handover else BACKLOG_MOST):  # others may connect as fast as we accept
+            if not self._accept_one():
+                break
         self.close()
         if self._making:
             await asyncio.wait(set(self._making), timeout=1.0)
