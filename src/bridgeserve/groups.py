@@ -68,9 +68,12 @@ class Admission:
 
 @dataclass(frozen=True, kw_only=True)
 class Children:
-    """How many processes there are, and after how many requests, seconds or octets each gets a successor."""
+    """How many processes there are, how many seconds each gets to start, and after how many requests, seconds or octets
+    each gets a successor.
+    """
 
     size: int = 1
+    start: float = 120.0
     preload: bool = False
     max_requests: int | None = None
     max_requests_jitter: int = 0

@@ -229,7 +229,7 @@ class Settings(PeerSettings, LogSettings, ReloadSettings, WebSocketSettings):
     timeout_start: float = option(
         "float",
         "Timeouts",
-        "Time that a worker gets to import the app and to start it, in seconds.",
+        "Time that a worker, or a process of the pool, gets to import the app and to start it, in seconds.",
         120.0,
         minimum=1,
     )
@@ -317,6 +317,7 @@ class Settings(PeerSettings, LogSettings, ReloadSettings, WebSocketSettings):
         """The processes of the pool."""
         return Children(
             size=self.processes,
+            start=self.timeout_start,
             preload=self.preload,
             max_requests=self.max_requests,
             max_requests_jitter=self.max_requests_jitter,

@@ -73,3 +73,5 @@ def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
 
 if os.environ.get("PROCESS_APP_FAILS") or Path(os.environ.get("PROCESS_APP_FAILS_IF", "/nowhere")).exists():
     raise RuntimeError("the application cannot be imported")
+if Path(os.environ.get("PROCESS_APP_HANGS_IF", "/nowhere")).exists():
+    time.sleep(1000)

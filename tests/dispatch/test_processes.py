@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -382,6 +383,28 @@ def test_a_start_that_fails_is_repeated(run: Run, tmp_path: Path, caplog: pytest
     finally:
         del os.environ["PROCESS_APP_FAILS_IF"]
     assert any("cannot be imported" in text for text in caplog.messages)
+
+
+def test_a_start_that_takes_too_long_is_given_up_and_repeated(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    hangs = tmp_path / "hangs"
+    monkeypatch.setenv("PROCESS_APP_HANGS_IF", str(hangs))
+
+    async def main() -> None:
+        async with make_pool() as pool:
+            hangs.touch()
+            patient = pool._nursery._settings
+            pool._nursery._settings = replace(patient, start=0.2)
+            bad, waiting = get(pool, "/crash"), get(pool)
+            assert (await ended(bad)).status == 502
+            await until(lambda: any("attempt 1" in text for text in caplog.messages))
+            pool._nursery._settings = patient
+            hangs.unlink()
+            assert (await ended(waiting)).status == 200
+
+    run(main)
+    assert any("not ready within --timeout-start (0.2 s)" in text for text in caplog.messages)
 
 
 # --- the end -----------------------------------------------------------------------------------------

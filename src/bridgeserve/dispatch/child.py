@@ -95,8 +95,8 @@ class Child(asyncio.Protocol):
 
     # --- start ---------------------------------------------------------------------------------
 
-    async def start(self) -> None:
-        """Start the process and wait until it has the application.
+    async def start(self, limit: float) -> None:
+        """Start the process and wait until it has the application, at most `limit` seconds.
 
         :raises ChildFailed: it did not get so far. OSError: the system has no room for it.
         """
@@ -118,7 +118,11 @@ class Child(asyncio.Protocol):
         self._say(ipc.SETUP, 0, json.dumps(self._setup).encode())
         self._tasks.spawn(self._live())
         try:
-            await self._up
+            async with asyncio.timeout(limit):
+                await self._up
+        except TimeoutError:
+            self.kill()
+            raise ChildFailed(f"it was not ready within --timeout-start ({limit:g} s)") from None
         except BaseException:
             self.kill()
             raise

@@ -103,7 +103,7 @@ class Nursery:
         self._starting += 1
         try:
             child = Child(self._setup, self._spawner, self._tasks, self._pool)
-            await child.start()
+            await child.start(self._settings.start)
             return child
         finally:
             self._starting -= 1
