@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 Run = Callable[[Callable[[], Awaitable[None]]], None]
 LOOPS = {"asyncio": asyncio.SelectorEventLoop, "uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture(autouse=True)
+def same_signals() -> Iterator[None]:
+    """The command blocks signals for the end of its process. One that a test has called leaves none blocked for the
+    next test: a loop without SIGCHLD would wait for its children for ever.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    yield
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @pytest.fixture(params=list(LOOPS))
