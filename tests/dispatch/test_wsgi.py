@@ -81,7 +81,9 @@ def test_a_small_list_or_tuple_is_one_call(body: Any) -> None:
     assert serve(answer(body)).calls == [("respond", 200, b"OK", headers, b"hello", True)]
 
 
-@pytest.mark.parametrize("body", [[], (), [b""], iter([]), iter([b"", b""])], ids=repr)
+@pytest.mark.parametrize(
+    "body", [[], (), [b""], iter([]), iter([b"", b""])], ids=["list", "tuple", "empty", "iterator", "empty iterated"]
+)
 def test_an_empty_iterable_is_an_empty_body(body: Any) -> None:
     port = serve(answer(body))
     assert port.calls == [("respond", 200, b"OK", [(b"Content-Type", b"text/plain")], b"", True)]

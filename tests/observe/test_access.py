@@ -60,13 +60,17 @@ def test_a_record_does_not_hold_the_body() -> None:
         ("%(B)s", "1234"),
         ("%(f)s", "-"), ("%(a)s", "-"), ("%(T)s", "0"), ("%(M)s", "12"), ("%(D)s", "12345"), ("%(L)s",
         "0.012346"),
-        ("%(p)s", f"<{os.getpid()}>"), ("%({x-in}i)s", "-"), ("%({X-Out}o)s", "o1, o2"),
+        ("%({x-in}i)s", "-"), ("%({X-Out}o)s", "o1, o2"),
         ("%({NO_SUCH_THING}e)s", "-"),
         ("%(B)d", "1234"), ("100%%", "100%"), ("a %(s)s b", "a 200 b"),
     ],
 )  # fmt: skip
 def test_atoms(atom: str, text: str) -> None:
     assert compile_format(atom)(record()) == text
+
+
+def test_the_atom_of_the_process() -> None:
+    assert compile_format("%(p)s")(record()) == f"<{os.getpid()}>"
 
 
 def test_atoms_of_request_headers(monkeypatch: pytest.MonkeyPatch) -> None:
