@@ -274,6 +274,15 @@ def test_nobody_is_called_silent_because_we_slept() -> None:
     assert yard.of(SERVING) == [1, 2]
 
 
+def test_no_start_took_too_long_because_we_slept() -> None:
+    """What it has said meanwhile is heard before it is judged."""
+    yard = Yard(2, start=10.0)
+    yard(orders.Ready(1), after=3600.0)
+    yard(orders.Ready(2))
+    assert yard.of(SERVING) == [1, 2]
+    assert orders.Announce() in yard.made
+
+
 def test_more_and_fewer() -> None:
     yard = serving(2)
     yard(orders.Signal("TTIN"))
@@ -457,6 +466,17 @@ def test_a_drain_has_an_end() -> None:
     assert orders.Kill(1) in yard.later(1.1)
     yard(orders.Exited(1, KILLED))
     assert yard.end == orders.End(0)
+
+
+def test_an_older_worker_keeps_the_grace_time_that_it_was_started_with() -> None:
+    yard = serving(1, grace=30.0)
+    yard.hup(Plan(grace=2.0))
+    yard.ready()
+    assert yard.of(DRAINING) == [1]
+    yard.later(30.0)
+    assert not yard.ordered(orders.Stacks)
+    yard.later(3.0)
+    assert orders.Kill(1) in yard.made
 
 
 def test_the_shutdown_of_the_application_has_its_own_time() -> None:

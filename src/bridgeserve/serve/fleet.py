@@ -76,6 +76,7 @@ class Fleet:
         if now - self._now > LOOK + LATE:
             for worker in self.workers.values():
                 worker.beat = now  # we have slept; whether they did, will be seen
+                worker.since += now - self._now if worker.state == STARTING else 0.0
         self._now = now
         match event:
             case orders.Signal(name):
@@ -216,31 +217,30 @@ class Fleet:
         """Whether one has taken too long."""
         if self._now < self._due_at(worker):
             return
-        number = worker.number
         if worker.state == STARTING:
-            worker.reason = f"it was not ready within --timeout-start ({self.plan.start:g} s)"
-            self._order(orders.Stacks(number))
+            worker.reason = f"it was not ready within --timeout-start ({worker.plan.start:g} s)"
+            self._order(orders.Stacks(worker.number))
             self._move(worker, "start took too long")
             if worker is not self._candidate:  # with that it is a failure when it has ended
                 self._start_failed(worker.reason, "")
         elif worker.state == DRAINING:
             self._log(logging.ERROR, "has not ended in time and is killed", worker)
-            self._order(orders.Stacks(number))
+            self._order(orders.Stacks(worker.number))
             self._move(worker, "drain took too long")
         elif worker.state in (LEAVING, ENDING):
             self._move(worker, "does not leave")
             worker.since = self._now
-            self._order(orders.Kill(number))
+            self._order(orders.Kill(worker.number))
         elif worker.state == SERVING and not worker.due and self.phase != "stopping":
             worker.due = "silent"
-            self._log(logging.ERROR, f"has a loop that stands still since {self.plan.silence:g} s", worker)
-            self._order(orders.Stacks(number))
+            self._log(logging.ERROR, f"has a loop that stands still since {worker.plan.silence:g} s", worker)
+            self._order(orders.Stacks(worker.number))
 
     def _due_at(self, worker: Worker) -> float:
         """When the state of a worker lasts too long."""
-        plan = self.plan
+        plan = worker.plan
         if worker.state == STARTING:
-            return worker.since + (self._next_plan if worker is self._candidate else plan).start
+            return worker.since + plan.start
         if worker.state == SERVING:
             return inf if plan.silence is None or worker.due else worker.beat + plan.silence
         if worker.state == DRAINING:
@@ -279,8 +279,8 @@ class Fleet:
 
     def _spawn(self, generation: int) -> Worker:
         self._numbers += 1
-        worker = Worker(self._numbers, generation, self._now, self._now)
-        self.workers[worker.number] = worker
+        plan = self.plan if generation == self.generation else self._next_plan
+        self.workers[self._numbers] = worker = Worker(self._numbers, generation, self._now, self._now, plan)
         self._order(orders.Spawn(worker.number, generation))
         return worker
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 from dataclasses import dataclass
 
+from bridgeserve.serve.orders import Plan
+
 STARTING, LEAVING, SERVING, DRAINING, ENDING, GONE = (
     "starting", "leaving", "serving", "draining", "ending", "gone"
 )  # fmt: skip
@@ -32,12 +34,15 @@ TABLE: dict[tuple[str, str], str] = {
 
 @dataclass(slots=True)
 class Worker:
-    """What is known of one. Times are when it entered its state, and when its loop has last turned."""
+    """What is known of one. Times are when it entered its state, and when its loop has last turned. plan: what it was
+    started with, which a reload does not change.
+    """
 
     number: int
     generation: int
     since: float
     beat: float
+    plan: Plan
     state: str = STARTING
     due: str = ""
     drained: bool = False
