@@ -90,8 +90,13 @@ class House:
 
 async def answered(client: socket.socket) -> bytes:
     """Ask, and wait for the answer on the loop."""
-    client.setblocking(False)
     client.sendall(GET)
+    return await answer_of(client)
+
+
+async def answer_of(client: socket.socket) -> bytes:
+    """Wait for the answer on the loop."""
+    client.setblocking(False)
     answer = b""
     while not answer.endswith(b"hello"):
         with suppress(BlockingIOError):
@@ -404,6 +409,24 @@ def test_a_drain_serves_the_backlog(run: Run, stack: ExitStack) -> None:
         for client in clients:
             await answered(client)
         await acceptor.drain()
+        await house.close(acceptor)
+
+    run(main)
+
+
+def test_a_request_that_comes_as_an_idle_connection_is_closed_is_answered(run: Run, stack: ExitStack) -> None:
+    """In the very turn of the loop in which the quiet time is over: it waits in the socket, and was not read yet."""
+
+    async def main() -> None:
+        house = House()
+        [listener] = listen(stack, "127.0.0.1:0")
+        acceptor = house.accept(listener)
+        client = connect(stack, acceptor.address)
+        await answered(client)
+        [connection] = house.engine.connections
+        asyncio.get_running_loop().call_soon(client.sendall, GET)
+        connection.drain(0.0)
+        assert b"connection: close" in await answer_of(client)
         await house.close(acceptor)
 
     run(main)

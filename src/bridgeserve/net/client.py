@@ -45,3 +45,12 @@ def look_for_end(transport: asyncio.Transport, exchange: Exchange | None) -> Non
                 transport.abort()
             elif exchange is not None and not exchange.disconnected:
                 exchange.leave(lost=False)
+
+
+def waits(transport: asyncio.BaseTransport) -> bool:
+    """The peer has sent what the loop has not read yet. Asked when a time is over, not for each request."""
+    raw = transport.get_extra_info("socket")
+    try:
+        return any(fcntl.ioctl(raw.fileno(), termios.FIONREAD, bytes(4)))
+    except OSError:  # it is no stream that can tell
+        return False

@@ -14,7 +14,7 @@ from math import inf
 from typing import cast
 
 from bridgeserve.dispatch.base import Endpoint
-from bridgeserve.net.client import LOOK, look_for_end, untaken
+from bridgeserve.net.client import LOOK, look_for_end, untaken, waits
 from bridgeserve.net.engine import CATCH_UP, HELD_UP, Engine, close_copy, close_with_reset
 from bridgeserve.net.exchange import Exchange
 from bridgeserve.wire import cycle
@@ -371,7 +371,7 @@ class Connection(asyncio.Protocol):
 
     def _on_timer(self) -> None:
         now = self.engine.now()
-        if -inf < self._timer_at < now - HELD_UP:  # what has come meanwhile is read first, once: it was in time
+        if -inf < self._timer_at and (self._timer_at < now - HELD_UP or waits(self.transport)):  # read it first, once
             self._timer_at = inf
             self._arm(now + CATCH_UP)
             self._timer_at = -inf
