@@ -162,11 +162,29 @@ class Interpreter(asyncio.SubprocessProtocol):
         self._transport.close()
 
 
+def interpreter() -> list[str]:
+    """The interpreter with the options that it was started with itself (-O, -W, -X, ...), for a process of ours."""
+    flags = sys.flags
+    letters = {
+        "-O": flags.optimize,
+        "-b": flags.bytes_warning,
+        "-B": flags.dont_write_bytecode,
+        "-E": flags.ignore_environment and not flags.isolated,
+        "-s": flags.no_user_site and not flags.isolated,
+        "-S": flags.no_site,
+        "-I": flags.isolated,
+        "-v": flags.verbose,
+    }
+    command = [sys.executable, *(letter for letter, times in letters.items() for _ in range(times))]
+    command += [f"-X{name}" if value is True else f"-X{name}={value}" for name, value in sys._xoptions.items()]
+    return command + [f"-W{each}" for each in sys.warnoptions]
+
+
 async def _interpreter(command: tuple[str, ...], given: tuple[int, ...]) -> Interpreter:
     loop = asyncio.get_running_loop()
     arguments = map(str, given)
     _, process = await loop.subprocess_exec(
-        Interpreter, sys.executable, *command, *arguments, stdin=subprocess.DEVNULL, pass_fds=given
+        Interpreter, *interpreter(), *command, *arguments, stdin=subprocess.DEVNULL, pass_fds=given
     )
     return process
 

@@ -6,11 +6,11 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from bridgeserve.dispatch.spawn import interpreter
 from bridgeserve.serve import link
 
 WORKER = ("-m", "bridgeserve.serve.worker")
@@ -82,7 +82,7 @@ class WorkerProcess:
         self.words = ""
         self.stats: dict[str, int] = {}
         self._end, theirs = link.pair()
-        command = [sys.executable, *safe_path(), *WORKER, str(theirs.fileno())]
+        command = [*interpreter(), *safe_path(), *WORKER, str(theirs.fileno())]
         try:
             with theirs, held_signals():
                 self._process = subprocess.Popen(
