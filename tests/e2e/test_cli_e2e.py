@@ -306,6 +306,15 @@ def test_pid_file(start: Callable[..., ServerProcess], tmp_path: Path) -> None:
     assert not file.exists()
 
 
+def test_the_pid_file_of_the_next_server_is_left_alone(start: Callable[..., ServerProcess], tmp_path: Path) -> None:
+    """Two of them for a moment, by --reuse-port or at another address."""
+    file = tmp_path / "pid"
+    server = start(WSGI, "--pid", str(file), app_dir=APPS)
+    file.write_text("4711\n")
+    assert server.stop().code == 0
+    assert file.read_text() == "4711\n"
+
+
 # --- the access log ------------------------------------------------------------------------------
 
 

@@ -67,23 +67,27 @@ def loop_factory(choice: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 @contextlib.contextmanager
 def pid_file(path: str | None) -> Iterator[None]:
-    """A file with our process id while the block runs.
+    """A file with our process id while the block runs; one that has another id by then is left alone.
 
     :raises StartupError: it cannot be written.
     """
     if path is None:
         yield
         return
+    ours = f"{os.getpid()}\n"
     try:
         with open(path, "w", encoding="ascii") as file:
-            file.write(f"{os.getpid()}\n")
+            file.write(ours)
     except OSError as error:
         raise StartupError(f"cannot write the pid file {path}: {error.strerror}") from error
     try:
         yield
     finally:
-        with contextlib.suppress(OSError):
-            os.unlink(path)
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            with open(path, encoding="ascii") as file:
+                same = file.read(len(ours) + 1) == ours
+            if same:
+                os.unlink(path)
 
 
 async def _serve(server: Server) -> int:
