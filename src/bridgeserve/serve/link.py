@@ -2,7 +2,7 @@
 
 The supervisor begins with the setup. Then it says what to do ("drain", "leave", "stop", "reopen", "dump"), and the
 worker how it is ("ready", "failed", "beat", "due", "drained"). Nobody waits for the other: a packet that does not fit
-is dropped, and what is said again and again (beats) or to somebody who does not listen any more may well be lost.
+is dropped, as when the other one was stopped for long. Beats are said again and again; "due" until it was taken.
 """
 
 from __future__ import annotations
@@ -70,9 +70,15 @@ class Link:
         """Wait for the first message; None when nobody will send one."""
         return receive(self._end)
 
-    def say(self, word: str, **more: Any) -> None:
-        """(any thread) Tell the supervisor."""
-        send(self._end, {"word": word, **more})
+    def say(self, word: str, **more: Any) -> bool:
+        """(any thread) Tell the supervisor; False when it was not told."""
+        return send(self._end, {"word": word, **more})
+
+    def say_why(self, reason: str, trace: str) -> None:
+        """Tell why there is no start: as much of it as fits. The system bounds a packet, and JSON makes text longer."""
+        most = TEXT_MAX
+        while most and not self.say("failed", reason=reason[:most], trace=trace[-most:]):
+            most //= 4
 
     def listen(self, alone: Callable[[str], None]) -> None:
         """Begin to hear. `alone`: called on the thread for words that come before `attach`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -82,6 +83,10 @@ class WorkerProcess:
         self.words = ""
         self.stats: dict[str, int] = {}
         self._end, theirs = link.pair()
+        if not self.tell({**setup, "listeners": listeners}):  # before it starts: it would wait for it
+            self._end.close()
+            theirs.close()
+            raise OSError(errno.EMSGSIZE, "the settings are too long to be told to a worker")
         command = [*interpreter(), *safe_path(), *WORKER, str(theirs.fileno())]
         try:
             with theirs, held_signals():
@@ -92,15 +97,14 @@ class WorkerProcess:
             self._end.close()
             raise
         self.pid = self._process.pid
-        self.tell({**setup, "listeners": listeners})
 
     def fileno(self) -> int:
         """What to watch for its messages."""
         return self._end.fileno()
 
-    def tell(self, message: dict[str, Any]) -> None:
-        """Say something."""
-        link.send(self._end, message)
+    def tell(self, message: dict[str, Any]) -> bool:
+        """Say something; False when it was not taken."""
+        return link.send(self._end, message)
 
     def read(self) -> bool:
         """Hear what there is; False at the end of the line."""

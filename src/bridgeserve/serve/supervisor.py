@@ -268,7 +268,9 @@ class Supervisor:
         try:
             process = WorkerProcess(setup, listeners, environ, partial(self._hear, number))
         except OSError as error:
-            self._loop.call_soon(self._happen, orders.Failed(number, f"no process can be started: {error}"))
+            self._loop.call_soon(
+                self._happen, orders.Failed(number, f"no process can be started: {error.strerror or error}")
+            )
             self._loop.call_soon(self._happen, orders.Exited(number, 1))
             return
         self._processes[number] = process

@@ -27,7 +27,7 @@ from bridgeserve.observe.logconfig import LogConfigError
 from bridgeserve.observe.logs import log_with_trace, reopen
 from bridgeserve.serve.application import StartupError, app_trace, prepare
 from bridgeserve.serve.dump import dump
-from bridgeserve.serve.link import TEXT_MAX, Link
+from bridgeserve.serve.link import Link
 from bridgeserve.serve.logs import set_up_logs
 from bridgeserve.serve.main import loop_factory, within
 from bridgeserve.serve.server import Server
@@ -59,6 +59,7 @@ class Worker:
         self._handover = False
         self._forced = False
         self._due = ""
+        self._due_told = False
         self._loop = asyncio.get_running_loop()
         self._task = asyncio.current_task()
         self._began = self._loop.time()
@@ -116,6 +117,8 @@ class Worker:
             self._link.say("beat", stats=self._server.stats())
         self._looks += 1
         settings = self._settings
+        if self._due:
+            self._tell_due()
         if self._due or self._server.mode == "processes":
             return  # there the children are renewed
         if self._server.requests >= self._most:
@@ -130,7 +133,10 @@ class Worker:
         if not self._due:
             self._due = cause
             _log.debug("asking for a successor: %s", cause)
-            self._link.say("due", cause=cause)
+            self._tell_due()
+
+    def _tell_due(self) -> None:
+        self._due_told = self._due_told or self._link.say("due", cause=self._due)
 
     def _beat_on(self) -> None:
         """(thread)"""
@@ -211,11 +217,11 @@ def work(link: Link, setup: dict[str, Any]) -> int:
         with asyncio.Runner(loop_factory=loop_factory(settings.loop)) as runner:
             return runner.run(run(app, known))
     except LogConfigError as error:
-        link.say("failed", reason=str(error)[:TEXT_MAX], trace="")
+        link.say_why(str(error), "")
         return 3
     except StartupError as error:
         trace = error.trace if error.__cause__ is None else app_trace(error.__cause__)
-        link.say("failed", reason=str(error)[:TEXT_MAX], trace=trace[:TEXT_MAX])
+        link.say_why(str(error), trace)
         return 3
     except Exception:
         # The last place that can say why the process ends.
