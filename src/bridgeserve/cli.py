@@ -204,6 +204,7 @@ def _serve(app: str, sources: Sources, sourced: Sourced, home: str) -> int:
             # The environment wins over the env file, as it did when the file was read.
             environ={**sourced.environment, **sources.environ},
             binds_given=sourced.origins["bind"] != "default",
+            directory=os.getcwd(),
         )
 
     def again() -> Launch:

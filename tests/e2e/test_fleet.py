@@ -154,6 +154,38 @@ def test_a_broken_app_changes_nothing_and_the_mended_one_is_served(start: Start,
     assert server.stop().code == 0
 
 
+def test_a_reload_that_fails_leaves_the_working_directory_too(start: Start, tmp_path: Path) -> None:
+    """Releases behind a symbolic link: a worker of the old one that dies is replaced by one of the old one."""
+    current = tmp_path / "current"
+    text = "def app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'%s']\n"
+
+    def release(name: str, source: str) -> None:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "deployed.py").write_text(source)
+        current.unlink(missing_ok=True)
+        current.symlink_to(name)
+
+    def version_after_a_death() -> bytes:
+        [worker] = server.workers
+        os.kill(worker, signal.SIGKILL)
+        with RawClient(server.address, wait=WITHIN) as raw:
+            raw.get("/", "Connection: close")
+            return raw.read_answer().body
+
+    release("first", text % "1")
+    server = start("deployed:app", "--chdir", str(current), app_dir=Path())
+    release("second", "import nothing_of_that_name\n")
+    server.signal(signal.SIGHUP)
+    assert server.err.wait("RELOAD FAILED", WITHIN)
+    assert version_after_a_death() == b"1"
+    release("third", text % "3")
+    server.signal(signal.SIGHUP)
+    assert server.err.wait("takes over", WITHIN)
+    assert whole(server, 1)
+    assert version_after_a_death() == b"3"
+    assert server.stop().code == 0
+
+
 def test_a_reload_reads_the_configuration_again(start: Start, tmp_path: Path) -> None:
     """Workers, headers and sockets; a wrong value changes nothing."""
     file, gone, new = tmp_path / "c.toml", tmp_path / "gone", tmp_path / "new"

@@ -190,3 +190,12 @@ def test_a_directory_that_is_not_there_is_refused(tmp_path: Path) -> None:
     assert ended.code == 3
     assert f"--reload-dir {nowhere} is not a directory" in ended.err
     assert "Traceback" not in ended.err
+
+
+def test_a_start_that_cannot_watch_leaves_no_socket_behind(tmp_path: Path) -> None:
+    write(tmp_path, "one")
+    options = ("--uds", str(tmp_path / "socket"), "--reload", "--reload-dir", str(tmp_path / "missing"))
+    ended = run_command("site_under_work:app", "--app-dir", str(tmp_path), *options)
+    assert ended.code == 3
+    assert "missing is not a directory" in ended.err
+    assert not (tmp_path / "socket").exists()

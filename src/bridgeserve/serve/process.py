@@ -57,18 +57,19 @@ def hearing_again() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def safe_path() -> tuple[str, ...]:
+def safe_path(directory: str) -> tuple[str, ...]:
     """-P, so that no module of the current directory takes the place of one that we import before the application.
 
-    Not where bridgeserve itself is found by the current directory.
+    Not where bridgeserve itself is found by the current directory, which `directory` is to be.
     """
     home = Path(__file__).resolve().parents[2]
-    return () if home == Path.cwd().resolve() else ("-P",)
+    return () if home == Path(directory).resolve() else ("-P",)
 
 
 class WorkerProcess:
     """A worker's process. `hear` is called for each of its messages, when `read` finds them.
 
+    :param directory: the working directory.
     :raises OSError: it cannot be started.
     """
 
@@ -78,6 +79,7 @@ class WorkerProcess:
         listeners: list[int],
         environ: Mapping[str, str],
         hear: Callable[[dict[str, Any]], None],
+        directory: str = ".",
     ) -> None:
         self._hear = hear
         self.words = ""
@@ -87,11 +89,12 @@ class WorkerProcess:
             self._end.close()
             theirs.close()
             raise OSError(errno.EMSGSIZE, "the settings are too long to be told to a worker")
-        command = [*interpreter(), *safe_path(), *WORKER, str(theirs.fileno())]
+        command = [*interpreter(), *safe_path(directory), *WORKER, str(theirs.fileno())]
         try:
             with theirs, held_signals():
+                given = (theirs.fileno(), *listeners)
                 self._process = subprocess.Popen(
-                    command, env=dict(environ), pass_fds=(theirs.fileno(), *listeners), close_fds=True
+                    command, cwd=directory, env=dict(environ), pass_fds=given, close_fds=True
                 )
         except BaseException:
             self._end.close()

@@ -8,6 +8,7 @@ is handled at once and by itself.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import logging
 import os
@@ -42,12 +43,15 @@ SIGNALS = ("TERM", "INT", "QUIT", "HUP", "USR1", "USR2", "TTIN", "TTOU")
 
 @dataclass(frozen=True, kw_only=True)
 class Launch:
-    """What a generation is started with. binds_given: somebody has said where to listen."""
+    """What a generation is started with. binds_given: somebody has said where to listen. directory: where it works; "."
+    for where we do.
+    """
 
     app: str
     settings: Settings
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     binds_given: bool = True
+    directory: str = "."
 
     @property
     def plan(self) -> orders.Plan:
@@ -131,17 +135,14 @@ class Supervisor:
         """
         self._loop = asyncio.get_running_loop()
         self._end = self._loop.create_future()
-        self._open(self._launch)
-        self._sockets.adopt()
-        watching = self._watch(self._launch.settings)
-        for name in SIGNALS:
-            self._loop.add_signal_handler(getattr(signal, f"SIG{name}"), self._happen, orders.Signal(name))
-        self._loop.add_signal_handler(signal.SIGCHLD, self._reap)
-        # Also those that whoever started us has left blocked: without SIGCHLD no end of a worker would be seen.
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, (*HELD, signal.SIGTERM, signal.SIGCHLD))
-        if self._notifier.watchdog is not None:
-            self._bark(self._notifier.watchdog)
+        watching = None
         try:
+            self._open(self._launch)
+            self._sockets.adopt()
+            watching = self._watch(self._launch.settings)
+            self._listen_to_signals()
+            if self._notifier.watchdog is not None:
+                self._bark(self._notifier.watchdog)
             self._obey(self._fleet.start(self._loop.time()))
             return await self._end
         finally:
@@ -151,6 +152,13 @@ class Supervisor:
             self._sockets.close()
             for process in self._processes.values():  # only after a failure of ours
                 process.signal(signal.SIGTERM)
+
+    def _listen_to_signals(self) -> None:
+        for name in SIGNALS:
+            self._loop.add_signal_handler(getattr(signal, f"SIG{name}"), self._happen, orders.Signal(name))
+        self._loop.add_signal_handler(signal.SIGCHLD, self._reap)
+        # Also those that whoever started us has left blocked: without SIGCHLD no end of a worker would be seen.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (*HELD, signal.SIGTERM, signal.SIGCHLD))
 
     def _watch(self, settings: Settings) -> FileWatch | None:
         """Watch the files of the application, where --reload says so. Raises StartupError."""
@@ -247,6 +255,7 @@ class Supervisor:
             case orders.Discard():
                 self._next = None
                 self._sockets.discard()
+                self._go_back()
             case orders.CloseSockets():
                 self._sockets.close()
             case orders.Report(state):
@@ -326,10 +335,16 @@ class Supervisor:
             launch = self._again().in_force
             self._open(launch)
         except StartupError as error:
+            self._go_back()
             self._happen(orders.Misconfigured(str(error)))
             return
         self._next = launch
         self._happen(orders.Configured(launch.plan))
+
+    def _go_back(self) -> None:
+        """To the working directory of the configuration that counts; the one that was read went to its own."""
+        with contextlib.suppress(OSError):  # it may be gone: the next start says so
+            os.chdir(self._launch.directory)
 
     def _adopt(self) -> None:
         assert self._next is not None
