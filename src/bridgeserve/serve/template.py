@@ -92,17 +92,23 @@ def serve(control: socket.socket, runner: WsgiRunner) -> None:
             data, descriptors, _, _ = socket.recv_fds(control, MESSAGE_MAX, 6)
             if not data:
                 return
-            pid = os.fork()
+            answer: dict[str, Any]
+            try:
+                pid = os.fork()
+                answer = {"pid": pid}
+            except OSError as error:  # no room for one more: those that there are go on
+                pid = -1
+                answer = {"reason": f"a child cannot be forked: {error.strerror}", "trace": ""}
             if pid == 0:
                 selector.close()
                 control.close()
                 for end in (wake, woken):
                     os.close(end)
                 become_child(runner, descriptors, warning)
-            warning = ""
+            warning = warning if pid < 0 else ""
             for descriptor in descriptors:
                 os.close(descriptor)
-            control.send(json.dumps({"pid": pid}).encode())
+            control.send(json.dumps(answer).encode())
 
 
 def main() -> None:
