@@ -112,19 +112,22 @@ class HeadReader:
         return request
 
     def _learn(self, head: bytes, request: Request) -> None:
-        """Compare the first unknown head with the second, the second with the fourth, then seldomer and seldomer."""
-        self._misses += 1
-        if self._misses & (self._misses - 1):
-            return
-        previous, self._previous = self._previous, head
-        found = learn(previous, request) if previous else None
-        if found is not None:
-            self._familiar = found
-            self._previous = b""
-            self._misses = 0
-            _kept.append(found)
-            if len(_kept) > KEPT_MAX:
-                _kept.popleft().forget()
+        """Compare an unknown head with the next one: the second, the fourth, the eighth and so on.
+
+        So a connection that has had one request keeps nothing, and a peer whose heads are all strange costs little.
+        """
+        self._misses = misses = self._misses + 1
+        previous, self._previous = self._previous, b""
+        if previous:
+            found = learn(previous, request)
+            if found is not None:
+                self._familiar = found
+                self._misses = 0
+                _kept.append(found)
+                if len(_kept) > KEPT_MAX:
+                    _kept.popleft().forget()
+        elif misses > 1 and not misses & (misses - 1):
+            self._previous = head
 
 
 def learn(previous: bytes, request: Request) -> Familiar | None:
