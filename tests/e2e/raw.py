@@ -48,6 +48,15 @@ def close_all() -> None:
         _opened.pop().close()
 
 
+def listens(path: str) -> bool:
+    """Whether somebody takes connections at a unix socket; its file is there a moment earlier."""
+    try:
+        RawClient(path).close()
+    except OSError:
+        return False
+    return True
+
+
 class RawClient:
     """One connection. `address` is (host, port) or the path of a unix socket."""
 
@@ -55,7 +64,11 @@ class RawClient:
         if isinstance(address, str):
             self.socket = socket.socket(socket.AF_UNIX)
             self.socket.settimeout(wait)
-            self.socket.connect(address)
+            try:
+                self.socket.connect(address)
+            except OSError:
+                self.socket.close()
+                raise
         else:
             self.socket = socket.create_connection(address, wait)
         self._buffer = b""

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from e2e.family import children, runs
-from e2e.raw import RawClient
+from e2e.raw import RawClient, listens
 from e2e.server import APPS, START, ServerProcess, environment, eventually, run_command
 from e2e.steady import Steady
 
@@ -341,7 +341,7 @@ def test_as_process_1(first_process: Callable[..., subprocess.Popen[bytes]], tmp
             raw.get(where)
             return raw.read_answer().body
 
-    assert eventually(lambda: os.path.exists(path), START)
+    assert eventually(lambda: listens(path), START)
     assert ask("/orphans").endswith(b" 1")  # the parent of the worker is process 1
     assert eventually(lambda: ask("/") == b"0 1", WITHIN)
     [inner] = children(server.pid)

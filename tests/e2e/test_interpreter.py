@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.raw import RawClient
+from e2e.raw import RawClient, listens
 from e2e.server import START, environment, eventually
 
 APP = """
@@ -33,7 +32,7 @@ def test_the_options_of_the_interpreter(tmp_path: Path, mode: tuple[str, ...]) -
         stdout=subprocess.DEVNULL,
     )
     try:
-        assert eventually(lambda: os.path.exists(path), START)
+        assert eventually(lambda: listens(path), START)
         with RawClient(path, wait=START) as raw:
             raw.get("/")
             body = raw.read_answer().body
