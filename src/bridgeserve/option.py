@@ -33,8 +33,8 @@ class Option:
 
     kind says how a value is read: "flag" is --name/--no-name, "switch" is --name on|off (both become bool),
     those in MANY may be given many times. `optional` values may be None. `minimum` and `maximum`
-    are inclusive. `default` is the default in words where the value itself says too little. `shared` is a
-    variable of many programs that is the weakest source. The value of a `secret` is shown nowhere.
+    are inclusive; `zero`: 0, which turns it off, is allowed too. `default` is the default in words where the value
+    itself says too little. `shared` is a variable of many programs that is the weakest source. The value of a `secret` is shown nowhere.
     """
 
     kind: Kind
@@ -44,6 +44,7 @@ class Option:
     choices: tuple[str, ...] = ()
     minimum: float | None = None
     maximum: float | None = None
+    zero: bool = False
     optional: bool = False
     metavar: str = ""
     default: str = ""
@@ -64,6 +65,8 @@ class Option:
             return "on, off"
         if self.kind in ("int", "float"):
             noun = "a whole number" if self.kind == "int" else "a number"
+            if self.zero:
+                noun = f"0 or {noun}"
             if self.maximum is not None:
                 return f"{noun} from {self.minimum:g} to {self.maximum:.0f}"
             return f"{noun}, {self.minimum:g} or more" if self.minimum is not None else noun

@@ -238,7 +238,8 @@ class Settings(PeerSettings, LogSettings, ReloadSettings, WebSocketSettings):
         "Timeouts",
         "How long the loop of a worker may stand still before the worker gets a successor, in seconds; 0: for ever.",
         60.0,
-        minimum=0,
+        minimum=1,
+        zero=True,
     )
 
     header: tuple[str, ...] = option(

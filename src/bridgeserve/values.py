@@ -58,9 +58,8 @@ def _number(option: Option, raw: object) -> int | float:
         value = raw
     else:
         raise _refuse(option, raw)
-    if (option.minimum is not None and value < option.minimum) or (
-        option.maximum is not None and value > option.maximum
-    ):
+    low = option.minimum is not None and value < option.minimum and not (option.zero and value == 0)
+    if low or (option.maximum is not None and value > option.maximum):
         raise _refuse(option, raw)
     return value
 

@@ -79,6 +79,8 @@ def test_two_ways_to_listen_in_one_source_are_refused() -> None:
         ("app_dir", Path("src"), "src"),
         ("access_log_format", "%(h)s 100%%", "%(h)s 100%%"),
         ("limit_request_body", None, None),
+        ("timeout_worker", "0", 0.0),
+        ("timeout_worker", "1", 1.0),
     ],
 )
 def test_values_are_read(name: str, raw: object, value: object) -> None:
@@ -94,6 +96,8 @@ def test_values_are_read(name: str, raw: object, value: object) -> None:
         "-1"),
         ("timeout_body", "1e9"), ("timeout_header", 0), ("port", "65536"), ("backlog", "9" * 5000), ("mode",
         "fork"),
+        # Signs of life come four times a second at most: below them each worker would look silent for ever.
+        ("timeout_worker", "0.2"), ("timeout_worker", "-1"),
         ("mode", 1), ("factory", "maybe"), ("factory", 1), ("root_path", "api"), ("root_path", b"/"), ("uds",
         ""),
         ("uds", "a\0b"), ("bind", ()), ("bind", [1]), ("bind", 1), ("bind", "nowhere"), ("bind", [":1",
