@@ -485,3 +485,22 @@ def test_a_stream_of_small_chunks_goes_on_when_a_slow_client_catches_up(
 
     run(main)
     assert errors(caplog) == []
+
+
+def test_a_failure_of_ours_in_a_stream_lets_its_thread_go(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    app = Stream()
+
+    class Broken(FakeExchange):
+        def write(self, data: bytes) -> None:
+            raise RuntimeError("broken")
+
+    async def main() -> None:
+        async with make_pool(app, 1) as pool:
+            exchange = Broken()
+            pool.dispatch(exchange)
+            await until(lambda: app.closed)
+            assert exchange.aborted
+            assert (await ended(get(pool, b"/hello"))).body == b"/hello"
+
+    run(main)
+    assert "a call from a pool thread failed" in errors(caplog)

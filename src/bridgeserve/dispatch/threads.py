@@ -156,7 +156,13 @@ class ThreadPort:
         self._bridge.post(self._on_loop_send, size, function, arguments)
 
     def _on_loop_send(self, size: int, function: Callable[..., None], arguments: tuple[Any, ...]) -> None:
-        function(*arguments)
+        try:
+            function(*arguments)
+        except BaseException:
+            # A bug of ours, which `Bridge.drain` tells: the thread must not wait for room that nobody will give.
+            self._exchange.abort()
+            self._on_loop_sent(size)
+            raise
         if self._exchange.writable:
             self._on_loop_sent(size)
         else:
