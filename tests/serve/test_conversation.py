@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -234,3 +235,27 @@ def test_a_wsgi_body_without_end() -> None:
             yield bytes(65536)
 
     assert tried(app, "wsgi").faults == []
+
+
+def test_a_wsgi_call_that_hangs_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conversation, "PATIENCE", 0.2)
+    go = threading.Event()
+
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        go.wait()
+        start_response("204 No Content", [])
+        return []
+
+    try:
+        report = tried(app, "wsgi")
+    finally:
+        go.set()
+    assert (report.told, report.faults) == (["GET / was not done after 0.2 s"], [])
+
+
+def test_a_lifespan_start_up_that_hangs_has_an_end() -> None:
+    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        await asyncio.Event().wait()
+
+    with pytest.raises(StartupError, match=r"start-up failed: it was not done within --timeout-start \(0.2 s\)"):
+        tried(app, timeout_start=0.2)
