@@ -565,3 +565,28 @@ def test_a_stream_waits_for_its_client_on_each_loop(run: Run, stack: ExitStack) 
         await house.close(acceptor)
 
     run(main)
+
+
+def test_a_socket_that_cannot_be_lifted_is_still_there_to_be_closed(
+    stack: ExitStack, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    [listener] = listen(stack, "127.0.0.1:0")
+
+    async def main() -> None:
+        house = House()
+        acceptor = house.accept(listener)
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            before = os.listdir("/proc/self/fd")
+            monkeypatch.setattr(listeners.fcntl, "fcntl", full)
+            with pytest.raises(OSError, match="Too many"):
+                acceptor._lift(theirs)
+            assert theirs.fileno() > 0  # whoever has it closes it
+            assert len(os.listdir("/proc/self/fd")) == len(before)
+            monkeypatch.undo()
+        await house.close(acceptor)
+
+    run(main)

@@ -250,7 +250,12 @@ class Acceptor:
             self._back_off = self._engine.loop.call_later(BACK_OFF, self._after_back_off)
             return False
         if accepted.fileno() <= 2:
-            accepted = self._lift(accepted)
+            try:
+                accepted = self._lift(accepted)
+            except OSError as error:  # no descriptor is left
+                accepted.close()
+                self._complain(error)
+                return True
         accepted.setblocking(False)
         task = self._engine.loop.create_task(self._make(accepted, name))
         self._making.add(task)
@@ -265,9 +270,15 @@ class Acceptor:
 
     def _lift(self, accepted: socket.socket) -> socket.socket:
         """Away from 0, 1 and 2, which an application has closed: what it prints must not go to a client."""
-        descriptor = accepted.detach()
-        lifted = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
+        descriptor = accepted.fileno()
         null = os.open(os.devnull, os.O_RDWR)  # this, too, may be one of the three, and then stays
+        try:
+            lifted = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
+        except OSError:
+            if null > 2:
+                os.close(null)
+            raise
+        accepted.detach()
         os.dup2(null, descriptor)
         if null > 2:
             os.close(null)
