@@ -32,9 +32,10 @@ class Option:
     """The metadata of one field of `Settings`.
 
     kind says how a value is read: "flag" is --name/--no-name, "switch" is --name on|off (both become bool),
-    those in MANY may be given many times. `optional` values may be None. `minimum` and `maximum`
-    are inclusive; `zero`: 0, which turns it off, is allowed too. `default` is the default in words where the value
-    itself says too little. `shared` is a variable of many programs that is the weakest source. The value of a `secret` is shown nowhere.
+    those in MANY may be given many times. `optional` values may be None. `minimum` and `maximum` are inclusive;
+    `zero`: 0, which turns it off, is allowed too. `default` is the default in words where the value itself says too
+    little. `shared` is a variable of many programs that is the weakest source. The value of a `secret` is shown
+    nowhere.
     """
 
     kind: Kind

@@ -9,8 +9,8 @@ import threading
 from typing import Any
 
 from bridgeserve.dispatch.lifespan import Lifespan, LifespanFailed
-from bridgeserve.serve.application import Prepared, StartupError
 from bridgeserve.serve import conversation
+from bridgeserve.serve.application import Prepared, StartupError
 from bridgeserve.serve.conversation import Report, converse_asgi, converse_wsgi
 from bridgeserve.settings import Settings
 
