@@ -12,7 +12,7 @@ from bridgeserve.serve.main import main_loop
 from bridgeserve.serve.process import hearing_again
 from bridgeserve.serve.server import Server as _Server
 from bridgeserve.serve.supervisor import Launch, supervise
-from bridgeserve.sources import from_options
+from bridgeserve.sources import from_keywords, from_options
 
 
 class Server(_Server):
@@ -32,10 +32,10 @@ def run(app: object, **options: Any) -> int:
 
     A name is served by workers, as on the command line; an object in this process, which HUP cannot reload.
     """
-    settings = from_options(**options)
+    sourced = from_keywords(options)
     if not isinstance(app, str):
-        return main_loop(app, settings)
-    launch = Launch(app=app, settings=settings)
+        return main_loop(app, sourced.settings, sourced.binds_given)
+    launch = Launch(app=app, settings=sourced.settings, binds_given=sourced.binds_given)
     with hearing_again():
         return supervise(launch, lambda: launch)
 

@@ -203,7 +203,7 @@ def _serve(app: str, sources: Sources, sourced: Sourced, home: str) -> int:
             settings=sourced.settings,
             # The environment wins over the env file, as it did when the file was read.
             environ={**sourced.environment, **sources.environ},
-            binds_given=sourced.origins["bind"] != "default",
+            binds_given=sourced.binds_given,
             directory=os.getcwd(),
         )
 

@@ -36,6 +36,11 @@ class Sourced:
     origins: Mapping[str, str]
     environment: Mapping[str, str]
 
+    @property
+    def binds_given(self) -> bool:
+        """Has any source said where to listen?"""
+        return self.origins["bind"] != "default"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sources:
@@ -165,6 +170,11 @@ def from_command_line(given: Mapping[str, Any], environ: Mapping[str, str], dire
 
 
 def from_options(**options: Any) -> Settings:
+    """The settings of `from_keywords`."""
+    return from_keywords(options).settings
+
+
+def from_keywords(options: Mapping[str, Any]) -> Sourced:
     """Settings from the keyword options of the Python API: the fields of `Settings`, `bind` also as one
     string. A file is read only where `config` names it.
 
@@ -179,4 +189,5 @@ def from_options(**options: Any) -> Settings:
     if "env_file" in given:
         raise ConfigError("keyword option: env_file is for the command; a program sets its environment itself")
     file = file_layer(layer.read("config")) if "config" in given else None
-    return merge([layer] if file is None else [layer, file])[0]
+    settings, origins = merge([layer] if file is None else [layer, file])
+    return Sourced(settings=settings, origins=origins, environment={})

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import importlib.util
 import logging
 import os
@@ -16,17 +17,24 @@ from collections.abc import Awaitable, Callable, Iterator
 
 from bridgeserve.dispatch import forked
 from bridgeserve.observe.logconfig import LogConfigError
-from bridgeserve.observe.logs import reopen
+from bridgeserve.observe.logs import log_with_trace, reopen
 from bridgeserve.serve.application import StartupError, startup_text
+from bridgeserve.serve.dump import dump
 from bridgeserve.serve.logs import set_up_logs
+from bridgeserve.serve.notify import listen_fds
+from bridgeserve.serve.process import HELD
 from bridgeserve.serve.server import Server
+from bridgeserve.serve.sockets import inherited
 from bridgeserve.settings import Settings
 
 _log = logging.getLogger("bridgeserve")
+SIGNALS = (*HELD, signal.SIGTERM)
 
 
-def main_loop(app: object, settings: Settings) -> int:
+def main_loop(app: object, settings: Settings, binds_given: bool = True) -> int:
     """Serve until a signal says stop; the exit code of the process.
+
+    :param binds_given: somebody has said where to listen; else sockets of LISTEN_FDS come first.
 
     0: stopped; 1: runtime failure; 3: start-up failure, its reason on stderr; 4: the processes of the pool crash
     again and again.
@@ -37,7 +45,9 @@ def main_loop(app: object, settings: Settings) -> int:
             raise StartupError("--reload needs the import name of the app, such as 'module:attribute'")
         if settings.workers > 1:
             raise StartupError("several workers need the import name of the app, such as 'module:attribute'")
-        with pid_file(settings.pid), asyncio.Runner(loop_factory=loop_factory(settings.loop)) as runner:
+        settings = _with_given_sockets(settings, binds_given)
+        factory = loop_factory(settings.loop)
+        with _signals_wait(), pid_file(settings.pid), asyncio.Runner(loop_factory=factory) as runner:
             return runner.run(_serve(Server(app, settings)))
     except LogConfigError as error:
         sys.stderr.write(f"bridgeserve: {error}\n")
@@ -49,6 +59,27 @@ def main_loop(app: object, settings: Settings) -> int:
         # The last place that can say why the process ends.
         _log.exception("the server failed")
         return 1
+
+
+def _with_given_sockets(settings: Settings, binds_given: bool) -> Settings:
+    """The same; with the sockets of a service manager where nobody says where to listen. Raises StartupError."""
+    try:
+        given = listen_fds(os.environ, os.getpid())
+    except ValueError as error:
+        raise StartupError(str(error)) from None
+    if not given or binds_given:
+        return settings
+    return dataclasses.replace(settings, bind=tuple(f"fd://{bind.fd}" for bind in inherited(given)))
+
+
+@contextlib.contextmanager
+def _signals_wait() -> Iterator[None]:
+    """Whoever reads the pid file may send one before there is a handler: it waits for that, see `_serve`."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def loop_factory(choice: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -111,12 +142,16 @@ async def _serve(server: Server) -> int:
         server.abort()
         running.cancel()
 
-    forked.restore(signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGHUP)
+    forked.restore(*SIGNALS)
     loop.add_signal_handler(signal.SIGTERM, ask, signal.SIGTERM)
     loop.add_signal_handler(signal.SIGINT, ask, signal.SIGINT)
     loop.add_signal_handler(signal.SIGQUIT, force, signal.SIGQUIT)
     loop.add_signal_handler(signal.SIGUSR1, reopen)
     loop.add_signal_handler(signal.SIGHUP, _reload, server)
+    loop.add_signal_handler(signal.SIGUSR2, _dump, server)
+    for number in (signal.SIGTTIN, signal.SIGTTOU):
+        loop.add_signal_handler(number, _log.warning, "%s: there are no workers here to be more or fewer", number.name)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
     async def watch() -> None:
         await server.failed.wait()
@@ -140,6 +175,10 @@ async def _serve(server: Server) -> int:
 def _reload(server: Server) -> None:
     server.reload_certificates()
     _log.warning("SIGHUP: an application object cannot be reloaded; give its name, such as 'module:attribute'")
+
+
+def _dump(server: Server) -> None:
+    log_with_trace(_log, logging.WARNING, *dump(server))
 
 
 async def within(server: Server, stop: asyncio.Event, body: Callable[[], Awaitable[object]]) -> None:

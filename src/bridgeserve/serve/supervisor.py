@@ -86,6 +86,7 @@ def supervise(launch: Launch, again: Callable[[], Launch]) -> int:
     try:
         launch = launch.in_force
         set_up_logs(launch.settings)
+        deafen()  # whoever reads the pid file may send a signal: it waits for its handler
         with pid_file(launch.settings.pid), asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
             end = runner.run(Supervisor(launch, again).run())
     except LogConfigError as error:
