@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import threading
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -50,8 +51,11 @@ class Stuck:
         return hello(environ, start_response)
 
 
+POOLED = re.compile("bridgeserve-[0-9]+")  # not the thread that writes logs
+
+
 def pool_threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("bridgeserve-")]
+    return [thread.name for thread in threading.enumerate() if POOLED.fullmatch(thread.name)]
 
 
 async def lost(pool: ThreadPool, count: int) -> None:
@@ -358,6 +362,6 @@ def test_a_drain_does_not_wait_for_lost_threads(run: Run, caplog: pytest.LogCapt
     assert errors(caplog)[-1] == "threads that are still in the application and are left behind: 2"
     app.let("/before", "/meanwhile")
     for thread in threading.enumerate():
-        if thread.name.startswith("bridgeserve-"):
+        if POOLED.fullmatch(thread.name):
             thread.join(LIMIT)
             assert not thread.is_alive()

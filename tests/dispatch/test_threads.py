@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 import threading
 from collections.abc import Iterable, Iterator
@@ -389,7 +390,7 @@ def test_a_thread_that_never_returns_is_left_behind(run: Run, caplog: pytest.Log
         async with make_pool(app, 2) as pool:
             get(pool)
             await until(lambda: app.paths)
-            left.extend(thread for thread in threading.enumerate() if thread.name.startswith("bridgeserve-"))
+            left.extend(thread for thread in threading.enumerate() if re.fullmatch("bridgeserve-[0-9]+", thread.name))
 
     run(main)
     assert errors(caplog) == ["threads that are still in the application and are left behind: 1"]

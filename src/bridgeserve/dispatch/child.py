@@ -206,19 +206,22 @@ class Child(asyncio.Protocol):
         return True
 
     def take_back(self) -> list[Call]:
-        """The requests in its lane that wait behind the first one, in order; they are no longer its.
+        """The requests in its lane that it has not begun, in order; they are no longer its.
 
-        When it can do no more, that is the first one too if it has not begun.
+        It may take one out meanwhile, and not the first: then that one is in its hands, whatever came before it.
+        While it has none in its hands and can still work, it keeps the first.
         """
         messages = self._lane.take_back()
         numbers = [ipc.HEADER.unpack_from(message)[1] for message in messages]
-        if self.alive and self.calls and numbers[:1] == [self.calls[0].number]:
+        if self.alive and numbers and all(call.number in numbers for call in self.calls):
             self._lane.send(messages[0])
             del numbers[0]
         found = [call for call in self.calls if call.number in numbers]
         for call in found:
             self.calls.remove(call)
             call.state = "free"
+        if self.calls and self.calls[0].state == "waiting":
+            self.calls[0].begin(self._loop.time())
         return found
 
     def _withdraw(self, call: Call) -> bool:
