@@ -309,7 +309,7 @@ def test_somebody_who_looks_at_all_objects_does_not_end_a_log(
     held: list[object] = []
 
     def write(descriptor: int, data: bytes) -> int:
-        held.extend(each for each in gc.get_objects() if isinstance(each, memoryview))
+        held.extend(each for each in gc.get_objects() if type(each) is memoryview)  # no lazy object is asked
         return real(descriptor, data)
 
     real = os.write
