@@ -12,8 +12,7 @@ from typing import Any, BinaryIO
 import pytest
 
 from bridgeserve.dispatch.base import ClientDisconnected, close_input, drop_spool
-from bridgeserve.dispatch.body import StreamedBody, collect
-from bridgeserve.dispatch.inline import spool
+from bridgeserve.dispatch.body import StreamedBody, collect, spool
 from dispatch.fakes import FakeExchange, make_request
 from net.clock import run_virtual, turns
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import io
+import logging
 import tempfile
+import time
 from collections.abc import Callable
 from typing import BinaryIO, cast
 
-from bridgeserve.dispatch.base import Exchange
+from bridgeserve.dispatch.base import ClientDisconnected, Exchange, answer, drop_spool
+
+_log = logging.getLogger("bridgeserve.error")
 
 
 async def collect(exchange: Exchange, memory: int) -> BinaryIO:
@@ -34,6 +38,29 @@ async def collect(exchange: Exchange, memory: int) -> BinaryIO:
         body.close()
         raise
     return body
+
+
+async def spool(exchange: Exchange, memory: int) -> bool:
+    """Collect the body into `exchange.spool`; False when the client left or (507) it cannot be stored."""
+    try:
+        exchange.spool = await collect(exchange, memory)
+        exchange.arrived = time.monotonic()
+    except ClientDisconnected:
+        return False
+    except OSError as error:
+        _log.error("a request body cannot be stored: %s", error)
+        answer(exchange, 507)
+        return False
+    if exchange.lost:  # after its last octet, before we looked
+        drop_spool(exchange)
+        return False
+    return True
+
+
+async def admit_whole(exchange: Exchange, memory: int, admit: Callable[[Exchange], None]) -> None:
+    """Admit a request when its body is complete, if it comes to that."""
+    if await spool(exchange, memory):
+        admit(exchange)
 
 
 class StreamedBody(io.RawIOBase):

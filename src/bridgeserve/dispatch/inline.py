@@ -6,7 +6,6 @@ import asyncio
 import inspect
 import io
 import logging
-import time
 from asyncio import _set_running_loop
 from collections.abc import Callable, Coroutine
 from types import TracebackType
@@ -14,8 +13,8 @@ from typing import Any, BinaryIO, Self, TypeVar, cast
 
 from bridgeserve.dispatch.admission import Gatekeeper
 from bridgeserve.dispatch.asgi import AsgiCycle, AsgiRunner
-from bridgeserve.dispatch.base import ClientDisconnected, Endpoint, Exchange, answer, drop_spool
-from bridgeserve.dispatch.body import collect
+from bridgeserve.dispatch.base import ClientDisconnected, Endpoint, Exchange, drop_spool
+from bridgeserve.dispatch.body import admit_whole
 from bridgeserve.dispatch.tasks import Tasks
 from bridgeserve.dispatch.watch import Watch, cut_off, task_stack
 from bridgeserve.dispatch.websocket import WebSocket, WebSocketRunner
@@ -227,11 +226,7 @@ class InlineWsgi:
         if exchange.request.complete:
             self._gate.admit(exchange)
         else:
-            self._tasks.spawn(self._collect(exchange))
-
-    async def _collect(self, exchange: Exchange) -> None:
-        if await spool(exchange, self._memory):
-            self._gate.admit(exchange)
+            self._tasks.spawn(admit_whole(exchange, self._memory, self._gate.admit))
 
     def _start(self, exchange: Exchange) -> None:
         call = self._runner.begin(InlinePort(exchange))
@@ -291,20 +286,3 @@ class InlineWsgi:
         """Requests that run, wait, and were refused."""
         gate = self._gate
         return {"running": gate.running, "waiting": len(gate.room), "refused": gate.room.refused}
-
-
-async def spool(exchange: Exchange, memory: int) -> bool:
-    """Collect the body into `exchange.spool`; False when the client left or (507) it cannot be stored."""
-    try:
-        exchange.spool = await collect(exchange, memory)
-        exchange.arrived = time.monotonic()
-    except ClientDisconnected:
-        return False
-    except OSError as error:
-        _log.error("a request body cannot be stored: %s", error)
-        answer(exchange, 507)
-        return False
-    if exchange.lost:  # after its last octet, before we looked
-        drop_spool(exchange)
-        return False
-    return True

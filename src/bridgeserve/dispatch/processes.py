@@ -17,9 +17,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from bridgeserve.dispatch.base import Exchange
+from bridgeserve.dispatch.body import admit_whole
 from bridgeserve.dispatch.call import Call
 from bridgeserve.dispatch.child import PACE_AT_FIRST, Child
-from bridgeserve.dispatch.inline import spool
 from bridgeserve.dispatch.nursery import Nursery
 from bridgeserve.dispatch.tasks import Tasks
 from bridgeserve.dispatch.waiting import Room, WaitingRoom
@@ -111,16 +111,12 @@ class ProcessPool:
         """Take a request; its body is read first unless it is streamed by choice."""
         request = exchange.request
         if not request.complete and self._buffering:
-            self._tasks.spawn(self._collect(exchange))
+            self._tasks.spawn(admit_whole(exchange, self._memory, self._admit))
             return
         if len(request.body) > ipc.PIECE:  # it came with its head, and is too large to go with it
             exchange.spool = io.BytesIO(request.body)
             request.content_length = len(request.body)
         self._admit(exchange)
-
-    async def _collect(self, exchange: Exchange) -> None:
-        if await spool(exchange, self._memory):
-            self._admit(exchange)
 
     def _admit(self, exchange: Exchange) -> None:
         if len(self._busy) < self._most and (child := self._spare()) is not None:

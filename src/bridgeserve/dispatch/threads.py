@@ -29,9 +29,8 @@ from typing import Any, BinaryIO, Self
 
 from bridgeserve.dispatch import forked
 from bridgeserve.dispatch.base import ClientDisconnected, Endpoint, Exchange, close_input
-from bridgeserve.dispatch.body import StreamedBody
+from bridgeserve.dispatch.body import StreamedBody, admit_whole
 from bridgeserve.dispatch.crew import Crew
-from bridgeserve.dispatch.inline import spool
 from bridgeserve.dispatch.tasks import Tasks
 from bridgeserve.dispatch.waiting import Room, WaitingRoom
 from bridgeserve.dispatch.watch import Watch, cut_off, thread_stack
@@ -280,11 +279,7 @@ class ThreadPool:
         if exchange.request.complete or not self._buffering:
             self._admit(exchange)
         else:
-            self._tasks.spawn(self._collect(exchange))
-
-    async def _collect(self, exchange: Exchange) -> None:
-        if await spool(exchange, self._memory):
-            self._admit(exchange)
+            self._tasks.spawn(admit_whole(exchange, self._memory, self._admit))
 
     def _admit(self, exchange: Exchange) -> None:
         """(loop) Let it wait for a thread, or answer 503; those that a free thread is about to take do not count."""
