@@ -199,7 +199,11 @@ class Crew:
         if self._room.requests:
             self.wake()
             if self._look_again is None:
-                self._look_again = self._loop.call_later(PATIENCE, self._look)
+                self._watch_what_waits()
+
+    def _watch_what_waits(self) -> None:
+        """(loop) Look once more while a thread sleeps; those that are awake look by themselves when they have ended."""
+        self._look_again = self._loop.call_later(PATIENCE, self._look) if self._idle else None
 
     def _look(self) -> None:
         """(loop) Wake one more thread when those that are awake have taken nothing for a while."""
@@ -207,7 +211,7 @@ class Crew:
         if self._room.requests and not self._stopping:
             if time.monotonic() - self._took >= PATIENCE:
                 self.wake()
-            self._look_again = self._loop.call_later(PATIENCE, self._look)
+            self._watch_what_waits()
 
     def wake(self) -> None:
         """(any thread) See to it that one more thread looks at the queue, if one sleeps."""
