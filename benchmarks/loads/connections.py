@@ -6,6 +6,7 @@ import contextlib
 import resource
 import socket
 import time
+from collections.abc import Callable
 
 from benchmarks.errors import BenchmarkError
 from benchmarks.figures import Figures
@@ -27,6 +28,26 @@ def raise_limit(wanted: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
+def hold(target: Target, open_one: Callable[[], socket.socket]) -> tuple[float, list[socket.socket]]:
+    """Open idle connections: KiB of the server's processes for each, and the connections. Raises BenchmarkError."""
+
+    def open_some(number: int) -> list[socket.socket]:
+        opened: list[socket.socket] = []
+        for _ in range(number):
+            try:
+                opened.append(open_one())
+            except OSError as error:
+                raise BenchmarkError(f"no more connections after {len(opened)}: {error}") from None
+        return opened
+
+    open_some(FIRST)
+    before = tree_kib(target.running.pid)
+    opened = open_some(target.plan.idle)
+    # A moment for what the server still tidies up after the last answer.
+    time.sleep(SETTLE_SECONDS)
+    return (tree_kib(target.running.pid) - before) / target.plan.idle, opened
+
+
 def idle(target: Target) -> Figures:
     """KiB of the server's processes per idle keep-alive connection, each after one request; the kernel's own memory
     for sockets is not in it. Then CPU time per request of the busy ones. Raises BenchmarkError when connections did
@@ -39,22 +60,12 @@ def idle(target: Target) -> Figures:
     count = target.plan.idle
     with contextlib.ExitStack() as held:
 
-        def open_some(number: int) -> list[socket.socket]:
-            opened = []
-            for _ in range(number):
-                try:
-                    opened.append(held.enter_context(connect(target.running.port)))
-                except OSError as error:
-                    raise BenchmarkError(f"no more connections after {len(opened)}: {error}") from None
-                ask(opened[-1], next(numbered))
-            return opened
+        def open_one() -> socket.socket:
+            connection = held.enter_context(connect(target.running.port))
+            ask(connection, next(numbered))
+            return connection
 
-        open_some(FIRST)
-        before = tree_kib(target.running.pid)
-        opened = open_some(count)
-        # A moment for what the server still tidies up after the last answer.
-        time.sleep(SETTLE_SECONDS)
-        kib = (tree_kib(target.running.pid) - before) / count
+        kib, opened = hold(target, open_one)
         with Clients(target.running.port, target.template, target.workload.connections) as clients:
             clients.run(target.plan.warmup)
             with Meter(target.running.pid) as meter:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import time
 
 from benchmarks.errors import BenchmarkError
 from benchmarks.figures import Figures
 from benchmarks.loads.client import Clients
 from benchmarks.loads.closed import figures
-from benchmarks.loads.connections import FIRST, SETTLE_SECONDS
+from benchmarks.loads.connections import hold
 from benchmarks.loads.target import Meter, Target
 from benchmarks.messages import HEAD_MAX, Template, connect
-from benchmarks.proc import tree_kib
 
 MASK = b"\x37\xfa\x21\x3d"
 BUFFER = 1 << 20  # of a socket: a message must fit in
@@ -106,21 +104,14 @@ def echo(target: Target) -> Figures:
 def idle(target: Target) -> Figures:
     """KiB of the server's processes per idle WebSocket after one echo; the kernel's memory for sockets is not in it."""
     sent, wanted = frames(target.workload.size)
-    count = target.plan.idle
     with contextlib.ExitStack() as held:
 
-        def open_some(number: int) -> list[socket.socket]:
-            opened = []
-            for _ in range(number):
-                opened.append(held.enter_context(dial(target.running.port, target.template)))
-                ask_once(opened[-1], sent, wanted)
-            return opened
+        def open_one() -> socket.socket:
+            connection = held.enter_context(dial(target.running.port, target.template))
+            ask_once(connection, sent, wanted)
+            return connection
 
-        open_some(FIRST)
-        before = tree_kib(target.running.pid)
-        opened = open_some(count)
-        time.sleep(SETTLE_SECONDS)
-        kib = (tree_kib(target.running.pid) - before) / count
-        for connection in opened[:: max(count // 100, 1)]:
+        kib, opened = hold(target, open_one)
+        for connection in opened[:: max(target.plan.idle // 100, 1)]:
             ask_once(connection, sent, wanted)
     return {"kib": kib}
