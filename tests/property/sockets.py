@@ -25,7 +25,7 @@ from property.fuzz import FOUND
 from property.grammar import cut
 from property.hunt import Hunt, command, describe
 from property.talk import Faults, Receive, Send, Server, new_wire
-from property.turmoil import LIMITS, Boom, Client, replay, small_marks
+from property.turmoil import LIMITS, Boom, Client, played, replayed
 from wire.drive import READERS
 from wire.frames import BINARY, CLOSE, CONT, PING, PONG, TEXT, close, deflated, frame, read
 
@@ -213,23 +213,13 @@ def sample(rng: random.Random) -> bytes:
 
 
 async def again(data: bytes, seeds: int) -> str:
-    """Judge one input several times, the course that it was found with first; the first fault."""
-    with Faults((Boom,)) as faults, small_marks():
-        async with Server(moody) as server:
-            for seed in range(seeds):
-                if fault := await judge(server, faults, data, replay(data, seed)):
-                    return fault
-    return ""
+    """See `turmoil.replayed`."""
+    return await replayed(judge, moody, data, seeds)
 
 
 async def rounds(hunt: Hunt) -> None:
-    """The rounds on one loop."""
-    with Faults((Boom,)) as faults, small_marks():
-        async with Server(moody) as server:
-            for rng in hunt.batch():
-                data = sample(rng)
-                if fault := await judge(server, faults, data, replay(data, 0)):
-                    hunt.found(data, fault)
+    """See `turmoil.played`."""
+    await played(judge, moody, sample, hunt)
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ import contextlib
 import random
 import sys
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +31,15 @@ from property.fuzz import FOUND, mutate, seeds
 from property.grammar import Grammar, cut
 from property.hunt import Hunt, command, describe
 from property.streams import FOUND_STREAMS, LIMITS
-from property.talk import LONG, Faults, Receive, Send, Server, answer, answers, new_wire, read_body
+from property.talk import LONG, App, Faults, Receive, Send, Server, answer, answers, new_wire, read_body
 from wire.drive import READERS
 
 FOUND_TURMOIL = FOUND / "turmoil"
 HIGH, LOW = 3000, 800  # the water marks of the client's side: low, so that they are met often
 READ_AHEAD, DISCARD = 1200, 300  # the same for the server's; a chunk line must fit
 WRITE_MAX = 2000  # octets that the app writes at once
+
+Judge = Callable[[Server, Faults, bytes, random.Random], Awaitable[str]]
 
 
 class Boom(Exception):
@@ -295,25 +297,41 @@ def replay(data: bytes, seed: int) -> random.Random:
     return random.Random(zlib.crc32(data) ^ seed)
 
 
-async def again(data: bytes, seeds: int) -> str:
-    """Judge one input several times, the course that it was found with first; the first fault."""
+@asynccontextmanager
+async def stage(app: App) -> AsyncIterator[tuple[Server, Faults]]:
+    """Where an input is played: an app that may raise, and marks that are reached soon."""
     with Faults((Boom,)) as faults, small_marks():
-        async with Server(moody) as server:
-            for seed in range(seeds):
-                if fault := await judge(server, faults, data, replay(data, seed)):
-                    return fault
+        async with Server(app) as server:
+            yield server, faults
+
+
+async def replayed(judge: Judge, app: App, data: bytes, seeds: int) -> str:
+    """Judge one input several times, the course that it was found with first; the first fault."""
+    async with stage(app) as (server, faults):
+        for seed in range(seeds):
+            if fault := await judge(server, faults, data, replay(data, seed)):
+                return fault
     return ""
 
 
-async def rounds(hunt: Hunt) -> None:
+async def played(judge: Judge, app: App, sample: Callable[[random.Random], bytes], hunt: Hunt) -> None:
     """The rounds on one loop."""
+    async with stage(app) as (server, faults):
+        for rng in hunt.batch():
+            data = sample(rng)
+            if fault := await judge(server, faults, data, replay(data, 0)):
+                hunt.found(data, fault)
+
+
+async def again(data: bytes, seeds: int) -> str:
+    """See `replayed`."""
+    return await replayed(judge, moody, data, seeds)
+
+
+async def rounds(hunt: Hunt) -> None:
+    """See `played`."""
     messages = seeds() + [path.read_bytes() for path in sorted(FOUND_STREAMS.glob("*.http"))]
-    with Faults((Boom,)) as faults, small_marks():
-        async with Server(moody) as server:
-            for rng in hunt.batch():
-                data = sample(rng, messages)
-                if fault := await judge(server, faults, data, replay(data, 0)):
-                    hunt.found(data, fault)
+    await played(judge, moody, lambda rng: sample(rng, messages), hunt)
 
 
 if __name__ == "__main__":
