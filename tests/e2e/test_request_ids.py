@@ -71,21 +71,27 @@ def test_without_the_option_the_field_is_the_clients_and_there_is_no_id(app: str
         assert "request_id" not in lines(server, 1)[0]
 
 
+def ask_both(server: ServerProcess) -> None:
+    """Ask twice at the same time for what takes a while."""
+
+    def ask() -> None:
+        with client(server) as http:
+            http.get("/slow")
+
+    both = [threading.Thread(target=ask) for _ in range(2)]
+    for each in both:
+        each.start()
+    for each in both:
+        each.join()
+
+
 @pytest.mark.parametrize("mode", ["threads", "processes"])
 def test_the_wait_for_a_thread_or_a_process_is_told_apart_from_the_app(mode: str) -> None:
     with serving("wsgi", mode, "--threads", "1", "--processes", "1") as server:
         with client(server) as http:
             http.get("/")  # the connection and the child are there
 
-        def ask() -> None:
-            with client(server) as http:
-                http.get("/slow")
-
-        both = [threading.Thread(target=ask) for _ in range(2)]
-        for each in both:
-            each.start()
-        for each in both:
-            each.join()
+        ask_both(server)
         told = [line for line in lines(server, 3) if line["path"] == "/slow"]
     assert len(told) == 2
     assert all(line["app_ms"] >= 295 for line in told)
@@ -96,16 +102,7 @@ def test_the_wait_for_a_thread_or_a_process_is_told_apart_from_the_app(mode: str
 
 def test_a_request_that_never_ran_has_no_time_in_the_app() -> None:
     with serving("wsgi", "threads", "--threads", "1", "--timeout-queue", "0.1") as server:
-
-        def ask() -> None:
-            with client(server) as http:
-                http.get("/slow")
-
-        both = [threading.Thread(target=ask) for _ in range(2)]
-        for each in both:
-            each.start()
-        for each in both:
-            each.join()
+        ask_both(server)
         told = {line["status"]: line for line in lines(server, 2)}
     assert told[503]["app_ms"] == 0
     assert told[503]["queue_ms"] >= 95

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -43,3 +44,16 @@ def server(request: pytest.FixtureRequest, start_shared: Callable[..., ServerPro
 def before(server: ServerProcess) -> Census:
     """What the server has open."""
     return Census.of(server)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A file system of SMALL_DISK octets, which the test's file says."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    size = f"size={request.module.SMALL_DISK}"
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(folder)], check=False)
+    if done.returncode:
+        pytest.skip("mounting a file system is not permitted here")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)

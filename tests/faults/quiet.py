@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from e2e.raw import Answer, RawClient
+from e2e.raw import Answer, RawClient, listens
 from e2e.server import START, environment, eventually
 from faults.census import FAULT_APPS, MODES, WITHIN
 
@@ -29,13 +28,7 @@ class QuietServer:
             stderr=err,
             env=environment(),
         )
-        assert eventually(self._listens, START), "it does not listen"
-
-    def _listens(self) -> bool:
-        with socket.socket(socket.AF_UNIX) as raw, contextlib.suppress(OSError):
-            raw.connect(self.path)
-            return True
-        return False
+        assert eventually(lambda: listens(self.path), START), "it does not listen"
 
     def get(self, path: str) -> Answer:
         """One request, which must be answered soon."""

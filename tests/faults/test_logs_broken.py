@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from faults.census import WITHIN
 from faults.quiet import pipe, quiet
 
 NULL = subprocess.DEVNULL
+SMALL_DISK = 64 << 10
 KINDS = pytest.mark.parametrize("mode", ["inline-asgi", "threads", "processes"])
 STUCK = 90  # records of about a kilobyte: more than a pipe takes
 TRACE = "RuntimeError: a fault"
@@ -52,18 +52,6 @@ def test_outputs_whose_reader_is_gone(tmp_path: Path, mode: str) -> None:
             assert server.get("/raise/call/RuntimeError").status == 500
             assert server.get("/hello").status == 200
         assert server.stop() == 0
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 64 KiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)], check=False)
-    if done.returncode:
-        pytest.skip("mounting a file system is not permitted here")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def test_a_disk_that_has_room_again(tmp_path: Path, small_disk: Path) -> None:

@@ -19,6 +19,7 @@ from faults.census import FAULT_APPS, MODES, WITHIN, Census, ask, unharmed
 
 Begin = Callable[..., ServerProcess]
 SPOOLING = pytest.mark.parametrize("mode", ["inline-wsgi", "threads", "processes"])
+SMALL_DISK = 1 << 20
 ALL = pytest.mark.parametrize("mode", list(MODES))
 SOURCE = ROOT / "src" / "bridgeserve"
 
@@ -60,20 +61,9 @@ def test_a_file_that_may_not_grow(begin: Begin, mode: str) -> None:
     assert_refused(server, 2 << 20)
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 1 MiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], check=False)
-    if done.returncode:
-        pytest.skip("mounting a file system is not permitted here; test_a_file_that_may_not_grow is alike")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
 @SPOOLING
 def test_a_full_disk(begin: Begin, small_disk: Path, mode: str) -> None:
+    """Where nothing may be mounted, `test_a_file_that_may_not_grow` is alike."""
     server = begin(mode, "--body-memory", "65536", env={"TMPDIR": str(small_disk)})
     assert_refused(server, 2 << 20)
     assert list(small_disk.iterdir()) == []
